@@ -1,0 +1,1 @@
+//! The soft-label dataset: schema, codecs, plan, commit, seal, reader.

@@ -1,0 +1,1 @@
+//! Models for teaching and for learning, from and to Hugging Face directories.

@@ -1,0 +1,1 @@
+//! The decant.v1 gRPC interface: messages, client and server.

@@ -1,0 +1,1 @@
+//! Trains students from cached soft targets, with no teacher loaded.

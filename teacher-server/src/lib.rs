@@ -1,0 +1,1 @@
+//! Runs a teacher over datasets and streams its soft targets to Parquet, over gRPC or in one process.
