@@ -1,1 +1,14 @@
 //! What the command lines share: configuration layers, progress, exit codes.
+//!
+//! A value is looked for in the flags, then in `DECANT_*` environment variables, then in a TOML file, then in the
+//! built-in default ([`config`]). Long work says how far it is ([`Progress`]). A command that fails says why in one
+//! line and tells its caller, by the exit code, whether trying again can help ([`exit`]).
+
+pub mod config;
+mod ending;
+mod nearest;
+mod progress;
+
+pub use ending::{Code, Usage, error_line, exit, exit_by};
+pub use nearest::nearest;
+pub use progress::Progress;
