@@ -8,8 +8,10 @@
 //! A logit of minus infinity marks an id that the tokenizer does not have: it is outside the softmax.
 
 mod dispatch;
+pub mod layers;
 pub mod loss;
 pub mod optimizer;
+pub mod product;
 pub mod select;
 pub mod softmax;
 mod vector;
