@@ -147,7 +147,7 @@ fn top_k_equals_the_reference_with_both_tails() {
         let kept: Vec<f32> = ids.iter().map(|id| teacher[*id as usize]).collect();
         let log_tail = (1.0 - want["teacher_mass"].as_f64().unwrap()).ln() as f32;
         let square = f64::from(t * t);
-        let mut loss = |tail| kl_top_k(&student, &ids, &kept, log_tail, tail, t, 1.0, &mut [0.0; 16]);
+        let loss = |tail| kl_top_k(&student, &ids, &kept, log_tail, tail, t, 1.0, &mut [0.0; 16]);
         close(loss(Tail::Bucket), square * want["tail_bucket"].as_f64().unwrap(), 1e-6);
         close(
             loss(Tail::Renormalize),

@@ -3,4 +3,5 @@
 mod losses;
 mod optimizer;
 mod paths;
+mod product;
 mod select;
