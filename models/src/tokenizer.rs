@@ -1,0 +1,217 @@
+//! Text to token ids and back, as `transformers` does it by default.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::Value;
+use tokenizers::Tokenizer;
+use tokenizers::processors::template::TemplateProcessing;
+
+use crate::{Error, Result};
+
+/// A tokenizer from `tokenizer.json`, with what `tokenizer_config.json` adds to it.
+pub struct TextTokenizer {
+    tokenizer: Tokenizer,
+    vocabulary: BTreeMap<u32, String>,
+    added: BTreeMap<u32, AddedToken>,
+    chat_template: Option<Vec<u8>>,
+}
+
+/// A token that was added to the vocabulary, and is found in a text before the tokenizer's model sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddedToken {
+    /// Its text.
+    pub content: String,
+    /// Whether it is left out of decoded text: a mark, not text.
+    pub special: bool,
+    /// Whether it is found only as a whole word.
+    pub single_word: bool,
+    /// Whether white space to its left belongs to it.
+    pub lstrip: bool,
+    /// Whether white space to its right belongs to it.
+    pub rstrip: bool,
+    /// Whether it is looked for in the normalised text.
+    pub normalized: bool,
+}
+
+impl TextTokenizer {
+    /// A tokenizer from the bytes of `tokenizer.json` alone.
+    ///
+    /// # Errors
+    /// When they are no tokenizer.
+    pub fn from_json(tokenizer_json: &[u8]) -> Result<Self> {
+        Self::parse(tokenizer_json, None, None, Path::new(""))
+    }
+
+    /// A tokenizer from the bytes of its files; `dir` is for messages.
+    pub(crate) fn parse(json: &[u8], settings: Option<&[u8]>, template: Option<Vec<u8>>, dir: &Path) -> Result<Self> {
+        let path = dir.join("tokenizer.json");
+        let fault = |reason: String| Error::Tokenizer {
+            place: path.display().to_string(),
+            reason,
+        };
+        let mut tokenizer = Tokenizer::from_bytes(json).map_err(|error| fault(format!("is no tokenizer: {error}")))?;
+        // Settings of the run that saved it; `transformers` does not truncate or pad unless it is asked to.
+        tokenizer
+            .with_truncation(None)
+            .map_err(|error| fault(error.to_string()))?;
+        tokenizer.with_padding(None);
+        let settings = match settings {
+            Some(json) => Settings::parse(json, &dir.join("tokenizer_config.json"))?,
+            None => Settings::default(),
+        };
+        settings.add_marks(&mut tokenizer).map_err(fault)?;
+        let vocabulary = tokenizer
+            .get_vocab(true)
+            .into_iter()
+            .map(|(token, id)| (id, token))
+            .collect();
+        let added = tokenizer
+            .get_added_tokens_decoder()
+            .into_iter()
+            .map(|(id, token)| {
+                let tokenizers::AddedToken {
+                    content,
+                    single_word,
+                    lstrip,
+                    rstrip,
+                    normalized,
+                    special,
+                } = token;
+                (
+                    id,
+                    AddedToken {
+                        content,
+                        special,
+                        single_word,
+                        lstrip,
+                        rstrip,
+                        normalized,
+                    },
+                )
+            })
+            .collect();
+        Ok(Self {
+            tokenizer,
+            vocabulary,
+            added,
+            chat_template: template.or(settings.chat_template),
+        })
+    }
+
+    /// The ids of a text, with the marks that the tokenizer puts around a text; marks written in the text count as
+    /// marks.
+    ///
+    /// # Errors
+    /// When the tokenizer's model cannot encode it.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        match self.tokenizer.encode_fast(text, true) {
+            Ok(encoding) => Ok(encoding.get_ids().to_vec()),
+            Err(error) => Err(Error::Tokenizer {
+                place: "text".into(),
+                reason: error.to_string(),
+            }),
+        }
+    }
+
+    /// The text of some ids; marks are left out.
+    ///
+    /// # Errors
+    /// When the tokenizer's decoder fails.
+    pub fn decode(&self, ids: &[u32]) -> Result<String> {
+        self.tokenizer.decode(ids, true).map_err(|error| Error::Tokenizer {
+            place: "token ids".into(),
+            reason: error.to_string(),
+        })
+    }
+
+    /// Every id with its token, added ones included. Not every number below the largest id need be there.
+    pub fn vocabulary(&self) -> &BTreeMap<u32, String> {
+        &self.vocabulary
+    }
+
+    /// The tokens that were added to the model's vocabulary, special ones among them.
+    pub fn added_tokens(&self) -> &BTreeMap<u32, AddedToken> {
+        &self.added
+    }
+
+    /// The special tokens: marks that are no text.
+    pub fn special_tokens(&self) -> BTreeMap<u32, &str> {
+        self.added
+            .iter()
+            .filter(|(_, token)| token.special)
+            .map(|(id, token)| (*id, token.content.as_str()))
+            .collect()
+    }
+
+    /// The id of a token by its exact name.
+    pub fn token_to_id(&self, token: &str) -> Option<u32> {
+        self.tokenizer.token_to_id(token)
+    }
+
+    /// The chat template, from `chat_template.jinja` or `tokenizer_config.json`.
+    pub fn chat_template(&self) -> Option<&[u8]> {
+        self.chat_template.as_deref()
+    }
+}
+
+/// What `tokenizer_config.json` says that changes ids.
+#[derive(Default)]
+struct Settings {
+    bos: Option<String>,
+    eos: Option<String>,
+    /// `add_bos_token`, `add_eos_token`.
+    add: [Option<bool>; 2],
+    chat_template: Option<Vec<u8>>,
+}
+
+impl Settings {
+    fn parse(json: &[u8], path: &Path) -> Result<Self> {
+        let value: Value =
+            serde_json::from_slice(json).map_err(|error| Error::config(path, format!("is not JSON: {error}")))?;
+        // A token is its text, or an object that holds it.
+        let token = |key: &str| {
+            value[key]
+                .as_str()
+                .or(value[key]["content"].as_str())
+                .map(str::to_owned)
+        };
+        let chat_template = match &value["chat_template"] {
+            Value::Null => None,
+            Value::String(template) => Some(template.clone().into_bytes()),
+            several => Some(several.to_string().into_bytes()),
+        };
+        Ok(Self {
+            bos: token("bos_token"),
+            eos: token("eos_token"),
+            add: ["add_bos_token", "add_eos_token"].map(|key| value[key].as_bool()),
+            chat_template,
+        })
+    }
+
+    /// Where the file says whether a text starts or ends with a mark, that replaces what `tokenizer.json` says, as in
+    /// `transformers` 5 (`TokenizersBackend.update_post_processor`).
+    fn add_marks(&self, tokenizer: &mut Tokenizer) -> Result<(), String> {
+        if self.add == [None, None] {
+            return Ok(());
+        }
+        let mark = |add: Option<bool>, token: &Option<String>| token.clone().filter(|_| add == Some(true));
+        let (bos, eos) = (mark(self.add[0], &self.bos), mark(self.add[1], &self.eos));
+        let mut marks = Vec::new();
+        for token in bos.iter().chain(&eos) {
+            let id = tokenizer
+                .token_to_id(token)
+                .ok_or(format!("has no token `{token}`, which is to mark a text"))?;
+            marks.push((token.clone(), id));
+        }
+        let pieces: Vec<String> = [bos, Some("$A".to_owned()), eos].into_iter().flatten().collect();
+        let template = TemplateProcessing::builder()
+            .try_single(pieces)
+            .map_err(|error| error.to_string())?
+            .special_tokens(marks)
+            .build()
+            .map_err(|error| error.to_string())?;
+        tokenizer.with_post_processor(Some(template));
+        Ok(())
+    }
+}
