@@ -15,3 +15,6 @@ pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "
 
 /// Largest message in either direction, in bytes: below every gRPC library's default limit (4 MiB).
 pub const MAX_MESSAGE_BYTES: usize = 2 * 1024 * 1024;
+
+/// Full name of the service, as health checks ask for it.
+pub const SERVICE_NAME: &str = v1::teacher_service_server::SERVICE_NAME;
