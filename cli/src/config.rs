@@ -234,7 +234,7 @@ fn settable(arg: &Arg) -> Option<&str> {
         .filter(|long| !prints && *long != CONFIG_FLAG && *long != "help" && *long != "version")
 }
 
-fn flags<'a>(command: &'a Command) -> impl Iterator<Item = (&'a Arg, &'a str)> {
+fn flags(command: &Command) -> impl Iterator<Item = (&Arg, &str)> {
     command
         .get_arguments()
         .filter_map(|arg| settable(arg).map(|long| (arg, long)))
