@@ -52,7 +52,11 @@ pub struct Exported {
 pub fn export(source: &Reader, temperature: f32, destination: &Path, progress: &mut dyn Progress) -> Result<Exported> {
     let plan = source.plan();
     plan.spec.codec.temperature_index(temperature)?;
-    let writing = |source| Error::Io { action: "writing", path: destination.to_owned(), source };
+    let writing = |source| Error::Io {
+        action: "writing",
+        path: destination.to_owned(),
+        source,
+    };
     if destination.symlink_metadata().is_ok() {
         return Err(exists(destination));
     }
@@ -72,7 +76,10 @@ pub fn export(source: &Reader, temperature: f32, destination: &Path, progress: &
 }
 
 fn exists(destination: &Path) -> Error {
-    Error::Input(format!("{} exists already; give another name, or remove it", destination.display()))
+    Error::Input(format!(
+        "{} exists already; give another name, or remove it",
+        destination.display()
+    ))
 }
 
 /// A file that removes itself unless it is given its final name, with the permissions of an ordinary new file.
@@ -118,7 +125,11 @@ fn write(
         writer.append_key_value_metadata(KeyValue::new(key.to_owned(), value));
     }
     let mut file = writer.into_inner().map_err(broken())?;
-    file.flush().map_err(|source| Error::Io { action: "writing", path: destination.to_owned(), source })?;
+    file.flush().map_err(|source| Error::Io {
+        action: "writing",
+        path: destination.to_owned(),
+        source,
+    })?;
     Ok((file, table.written))
 }
 
@@ -165,21 +176,32 @@ impl Table {
             classes: Int32Builder::new(),
             probabilities: Float64Builder::new(),
             pending: 0,
-            written: Exported { examples: 0, positions: 0, rows: 0, error: 0.0 },
+            written: Exported {
+                examples: 0,
+                positions: 0,
+                rows: 0,
+                error: 0.0,
+            },
         }
     }
 
     fn push(&mut self, row: &Row, position: usize) -> Result<()> {
         let example = &row.example;
         if example.view != 0 {
-            let what = format!("example {:?} has view {}; the long table has no column for views", example.id, example.view);
+            let what = format!(
+                "example {:?} has view {}; the long table has no column for views",
+                example.id, example.view
+            );
             return Err(Error::Unsupported(what));
         }
         let too_large = |what: &str| Error::Data(format!("example {:?}: {what} does not fit 31 bits", example.id));
         let at = i32::try_from(position).map_err(|_| too_large("a position"))?;
         let at = self.has_positions.then_some(at);
         let distribution = distribution(&row.targets, &self.codec, position, self.temperature)?;
-        let classes = distribution.probabilities.iter().map(|(class, probability)| (Some(*class), *probability));
+        let classes = distribution
+            .probabilities
+            .iter()
+            .map(|(class, probability)| (Some(*class), *probability));
         for (class, probability) in classes.chain(distribution.tail.map(|tail| (None, tail))) {
             let class = class.map(i32::try_from).transpose().map_err(|_| too_large("a class"))?;
             self.ids.append_value(&example.id);

@@ -24,6 +24,10 @@ pub use window::{Window, windows, windows_with_mask};
 
 use crate::Result;
 
+/// Columns and keys whose names are fixed, as they are in datasets.
+const TOKENS: &str = "input_ids";
+const MASK: &str = "loss_mask";
+
 /// What one document of a plain text file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -187,6 +191,3 @@ impl Iterator for Reader {
         next
     }
 }
-
-#[cfg(test)]
-mod tests;

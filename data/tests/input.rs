@@ -6,7 +6,9 @@ use decant_data::input::{Content, Ids, RawExample, ReadOptions, TextUnit, open, 
 use decant_data::{Kind, Result};
 
 fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/inputs").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures/inputs")
+        .join(name)
 }
 
 fn read_with(path: &Path, options: &ReadOptions) -> Result<Vec<RawExample>> {
@@ -59,7 +61,9 @@ mod parquet {
         let examples = read(&fixture("images.parquet"));
         assert_eq!(examples.len(), 70);
         for (row, example) in examples.iter().enumerate() {
-            let Content::Image(bytes) = &example.content else { panic!("{example:?}") };
+            let Content::Image(bytes) = &example.content else {
+                panic!("{example:?}")
+            };
             let pixel = image::load_from_memory(bytes).unwrap().to_luma8().get_pixel(0, 0).0[0];
             assert_eq!(usize::from(pixel), row);
             assert_eq!(example.label, (row != 5).then_some(row as i64 % 3));
@@ -70,10 +74,16 @@ mod parquet {
 
     #[test]
     fn texts_ids_and_labels_of_any_width() {
-        let options = ReadOptions { text_column: "body".into(), ..ReadOptions::default() };
+        let options = ReadOptions {
+            text_column: "body".into(),
+            ..ReadOptions::default()
+        };
         let examples = read_with(&fixture("texts.parquet"), &options).unwrap();
         assert_eq!(texts(&examples), ["first", "zweite ü", "third"]);
-        assert_eq!(examples.iter().map(|e| e.label).collect::<Vec<_>>(), [Some(0), Some(200), None]);
+        assert_eq!(
+            examples.iter().map(|e| e.label).collect::<Vec<_>>(),
+            [Some(0), Some(200), None]
+        );
         let ids: Vec<_> = examples.iter().map(|e| e.id.as_deref()).collect();
         assert_eq!(ids, [Some("7"), Some("8"), None]);
         let message = refused(&fixture("texts.parquet"));
@@ -87,7 +97,10 @@ mod parquet {
         assert_eq!(examples[0].content, Content::Tokens(vec![1, 2, 3]));
         assert_eq!(examples[0].loss_mask, Some(vec![false, true, true]));
         assert_eq!(examples[1].content, Content::Tokens(vec![4, 150_000]));
-        assert_eq!((examples[1].loss_mask.as_ref(), examples[1].id.as_deref()), (None, Some("y")));
+        assert_eq!(
+            (examples[1].loss_mask.as_ref(), examples[1].id.as_deref()),
+            (None, Some("y"))
+        );
     }
 
     #[test]
@@ -142,9 +155,15 @@ mod parquet {
         let folder = Folder::new();
         let whole = std::fs::read(fixture("images.parquet")).unwrap();
         let message = refused(&folder.file("cut.parquet", &whole[..whole.len() / 2]));
-        assert!(message.starts_with("cut.parquet: not readable as Parquet: "), "{message}");
+        assert!(
+            message.starts_with("cut.parquet: not readable as Parquet: "),
+            "{message}"
+        );
         let message = refused(&folder.file("not.parquet", "text"));
-        assert!(message.starts_with("not.parquet: not a Parquet file (it does not begin with PAR1)"), "{message}");
+        assert!(
+            message.starts_with("not.parquet: not a Parquet file (it does not begin with PAR1)"),
+            "{message}"
+        );
     }
 }
 
@@ -168,7 +187,10 @@ mod json_lines {
         let mut reader = open(&path, &ReadOptions::default()).unwrap();
         let examples: Vec<RawExample> = reader.by_ref().map(Result::unwrap).collect();
         assert_eq!(reader.blank(), 2);
-        assert_eq!(texts(&[examples[0].clone(), examples[2].clone()]), ["a ü", "no line end"]);
+        assert_eq!(
+            texts(&[examples[0].clone(), examples[2].clone()]),
+            ["a ü", "no line end"]
+        );
         assert_eq!((examples[0].id.as_deref(), examples[0].label), (Some("x"), Some(3)));
         assert_eq!(examples[1].content, Content::Tokens(vec![5, 6]));
         assert_eq!((examples[1].id.as_deref(), examples[1].label), (Some("12"), None));
@@ -180,15 +202,24 @@ mod json_lines {
     #[test]
     fn a_broken_line_is_named_and_ends_the_reading() {
         let message = told("{\"text\": \"a\",}");
-        assert_eq!(message, "in.jsonl:2: not JSON: trailing comma, column 14; mend the line");
-        assert_eq!(told("{\"text\": \"a"), "in.jsonl:2: not JSON: EOF while parsing a string, column 11; mend the line");
+        assert_eq!(
+            message,
+            "in.jsonl:2: not JSON: trailing comma, column 14; mend the line"
+        );
+        assert_eq!(
+            told("{\"text\": \"a"),
+            "in.jsonl:2: not JSON: EOF while parsing a string, column 11; mend the line"
+        );
         assert_eq!(told("[1, 2]"), "in.jsonl:2: an array, but each line must be an object");
         let folder = Folder::new();
         let array = folder.file("in.json", "[\n{\"text\": \"a\"}\n]\n");
         assert!(refused(&array).contains("in.json:1: not JSON: "), "{}", refused(&array));
         assert!(refused(&array).ends_with("an array over lines? write one object a line"));
         let path = folder.file("in.jsonl", "{\"text\": \"a\"}\n{}\n{\"text\": \"b\"}\n");
-        let items: Vec<bool> = open(&path, &ReadOptions::default()).unwrap().map(|item| item.is_ok()).collect();
+        let items: Vec<bool> = open(&path, &ReadOptions::default())
+            .unwrap()
+            .map(|item| item.is_ok())
+            .collect();
         assert_eq!(items, [true, false]);
     }
 
@@ -197,18 +228,30 @@ mod json_lines {
         for (line, message) in [
             ("{\"text\": 3}", "key `text`: a number (3), but it must be a string"),
             ("{\"text\": \" \"}", "key `text`: the text is empty; leave the line out"),
-            ("{\"text\": \"a\", \"label\": 1.5}", "key `label`: a number (1.5), but it must be the number of a class"),
+            (
+                "{\"text\": \"a\", \"label\": 1.5}",
+                "key `label`: a number (1.5), but it must be the number of a class",
+            ),
             (
                 "{\"text\": \"a\", \"label\": \"cat\"}",
                 "key `label`: the label is a name (\"cat\") and the class names are not known; give numbers",
             ),
-            ("{\"text\": \"a\", \"id\": [1]}", "key `id`: an array, but it must be a string or an integer"),
+            (
+                "{\"text\": \"a\", \"id\": [1]}",
+                "key `id`: an array, but it must be a string or an integer",
+            ),
             (
                 "{\"text\": \"a\", \"loss_mask\": [true]}",
                 "key `loss_mask` goes with `input_ids` only: a text has no tokens yet",
             ),
-            ("{\"text\": \"a\", \"input_ids\": [1]}", "both key `text` and key `input_ids`; keep one of them"),
-            ("{\"input_ids\": \"1 2\"}", "key `input_ids`: a string (\"1 2\"), but it must be an array of token ids"),
+            (
+                "{\"text\": \"a\", \"input_ids\": [1]}",
+                "both key `text` and key `input_ids`; keep one of them",
+            ),
+            (
+                "{\"input_ids\": \"1 2\"}",
+                "key `input_ids`: a string (\"1 2\"), but it must be an array of token ids",
+            ),
             ("{\"input_ids\": []}", "key `input_ids`: no tokens; leave the line out"),
             (
                 "{\"input_ids\": [1, 4294967296]}",
@@ -226,7 +269,10 @@ mod json_lines {
                 "{\"texts\": \"a\"}",
                 "neither key `text` nor key `input_ids`; is it `texts`? then name that as the text column",
             ),
-            ("{}", "neither key `text` nor key `input_ids`; add it, or name the text column"),
+            (
+                "{}",
+                "neither key `text` nor key `input_ids`; add it, or name the text column",
+            ),
         ] {
             assert_eq!(told(line), format!("in.jsonl:2: {message}"));
         }
@@ -237,14 +283,21 @@ mod text {
     use super::*;
 
     fn by_line() -> ReadOptions {
-        ReadOptions { text_unit: TextUnit::Line, ..ReadOptions::default() }
+        ReadOptions {
+            text_unit: TextUnit::Line,
+            ..ReadOptions::default()
+        }
     }
 
     #[test]
     fn one_document_a_file_or_a_line() {
         let folder = Folder::new();
         let path = folder.file("a.txt", "one\r\n\n  \ntwo  \nthree");
-        assert_eq!(texts(&read(&path)), ["one\r\n\n  \ntwo  \nthree"], "as it is, byte for byte");
+        assert_eq!(
+            texts(&read(&path)),
+            ["one\r\n\n  \ntwo  \nthree"],
+            "as it is, byte for byte"
+        );
         let mut reader = open(&path, &by_line()).unwrap();
         let examples: Vec<RawExample> = reader.by_ref().map(Result::unwrap).collect();
         assert_eq!((texts(&examples), reader.blank()), (vec!["one", "two  ", "three"], 2));
@@ -261,7 +314,10 @@ mod text {
         let mut reader = open(folder.0.path(), &by_line()).unwrap();
         assert_eq!((reader.by_ref().count(), reader.blank()), (2, 1));
         folder.file("c.jsonl", "{\"text\": \"a\"}");
-        assert!(refused(folder.0.path()).ends_with("a.txt is text, c.jsonl is JSON lines; put files of one kind in a folder"));
+        assert!(
+            refused(folder.0.path())
+                .ends_with("a.txt is text, c.jsonl is JSON lines; put files of one kind in a folder")
+        );
     }
 
     #[test]
@@ -276,8 +332,14 @@ mod text {
     #[test]
     fn nothing_to_read_is_refused() {
         let folder = Folder::new();
-        assert_eq!(refused(&folder.file("a.txt", " \n")), "a.txt: the document is empty; leave the file out");
-        assert_eq!(refusal(&folder.file("b.txt", "\n \n"), &by_line()), "b.txt: it holds no examples");
+        assert_eq!(
+            refused(&folder.file("a.txt", " \n")),
+            "a.txt: the document is empty; leave the file out"
+        );
+        assert_eq!(
+            refusal(&folder.file("b.txt", "\n \n"), &by_line()),
+            "b.txt: it holds no examples"
+        );
         assert!(refused(&folder.0.path().join("none.txt")).starts_with("reading none.txt: "));
         assert!(refused(Folder::new().0.path()).ends_with("the folder holds no files"));
         let gzip = folder.file("a.txt.gz", [0x1f, 0x8b, 8, 0, 0, 0]);
@@ -310,9 +372,14 @@ mod idx {
             let examples = read(&path);
             assert_eq!(examples.iter().map(|e| e.label).collect::<Vec<_>>(), [Some(7), Some(9)]);
             for (example, pixels) in examples.iter().zip(pixels.chunks(6)) {
-                let Content::Image(png) = &example.content else { panic!("{example:?}") };
+                let Content::Image(png) = &example.content else {
+                    panic!("{example:?}")
+                };
                 let decoded = image::load_from_memory(png).unwrap();
-                assert_eq!((decoded.width(), decoded.height(), decoded.color()), (2, 3, image::ColorType::L8));
+                assert_eq!(
+                    (decoded.width(), decoded.height(), decoded.color()),
+                    (2, 3, image::ColorType::L8)
+                );
                 assert_eq!(decoded.as_bytes(), pixels);
             }
             assert_eq!(examples, read(&path), "the same bytes every time");
@@ -343,7 +410,10 @@ mod idx {
         );
         assert_eq!(told(vec![0, 0]), format!("{name}: cut short; fetch the file again"));
         assert!(told(idx(IMAGES, &[u32::MAX, u32::MAX, u32::MAX], &[])).contains("announces more than any file has"));
-        assert_eq!(told(idx(IMAGES, &[0, 2, 2], &[])), format!("{name}: it holds no examples"));
+        assert_eq!(
+            told(idx(IMAGES, &[0, 2, 2], &[])),
+            format!("{name}: it holds no examples")
+        );
         folder.file("train-labels-idx1-ubyte", idx(LABELS, &[2], &[0; 2]));
         assert!(told(idx(IMAGES, &[1, 1, 1], &[0])).starts_with(&format!("{name}: 1 images, but 2 labels in ")));
     }
@@ -353,22 +423,36 @@ mod idx {
         let Some(assets) = std::env::var_os("DECANT_ASSETS").map(PathBuf::from) else {
             return eprintln!("skipped: DECANT_ASSETS does not name the folder of real models and data");
         };
-        let assets = if assets.join("mnist").is_dir() { assets.join("mnist") } else { assets };
+        let assets = if assets.join("mnist").is_dir() {
+            assets.join("mnist")
+        } else {
+            assets
+        };
         let path = assets.join("t10k-images-idx3-ubyte");
         if !path.is_file() {
             return eprintln!("skipped: no mnist in DECANT_ASSETS");
         }
         let examples = read(&path);
         // numpy: labels = np.fromfile("t10k-labels-idx1-ubyte", np.uint8)[8:]; labels[:5], np.bincount(labels)
-        assert_eq!(examples[..5].iter().map(|e| e.label.unwrap()).collect::<Vec<_>>(), [7, 2, 1, 0, 4]);
+        assert_eq!(
+            examples[..5].iter().map(|e| e.label.unwrap()).collect::<Vec<_>>(),
+            [7, 2, 1, 0, 4]
+        );
         let mut counts = [0; 10];
-        examples.iter().for_each(|example| counts[example.label.unwrap() as usize] += 1);
+        examples
+            .iter()
+            .for_each(|example| counts[example.label.unwrap() as usize] += 1);
         assert_eq!(counts, [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]);
         // numpy: np.fromfile("t10k-images-idx3-ubyte", np.uint8)[16:].reshape(-1, 784).sum(1, dtype=int)[[0, 9999]]
         for (row, sum) in [(0, 18454), (9999, 41833)] {
-            let Content::Image(png) = &examples[row].content else { panic!() };
+            let Content::Image(png) = &examples[row].content else {
+                panic!()
+            };
             let decoded = image::load_from_memory(png).unwrap();
-            assert_eq!(decoded.as_bytes().iter().map(|pixel| u64::from(*pixel)).sum::<u64>(), sum);
+            assert_eq!(
+                decoded.as_bytes().iter().map(|pixel| u64::from(*pixel)).sum::<u64>(),
+                sum
+            );
         }
         let mut ids = Ids::default();
         let unique: std::collections::HashSet<_> = examples.iter().map(|e| ids.assign(e).unwrap()).collect();
@@ -387,7 +471,10 @@ fn an_input_has_one_hash_whatever_it_consists_of() {
     folder.file("b.txt", "");
     // (printf abc >a.txt; : >b.txt; sha256sum a.txt b.txt | sha256sum)
     let digest = sha256_of(folder.0.path()).unwrap();
-    assert_eq!((digest.sha256.as_str(), digest.bytes), ("b49791236586476825b333079257905f8aa8f3f74345d698a8a081c6b77b6977", 3));
+    assert_eq!(
+        (digest.sha256.as_str(), digest.bytes),
+        ("b49791236586476825b333079257905f8aa8f3f74345d698a8a081c6b77b6977", 3)
+    );
 
     let idx = Folder::new();
     let images = idx.file("x-images-idx3-ubyte", [0, 0, 8, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);

@@ -36,18 +36,34 @@ pub fn distribution(targets: &SoftTargets, codec: &Codec, position: usize, tempe
             });
             Ok(softmax(entries.collect(), temperature, None))
         }
-        (SoftTargets::TopK { offsets, ids, gaps, log_tails, .. }, Some(index)) => {
+        (
+            SoftTargets::TopK {
+                offsets,
+                ids,
+                gaps,
+                log_tails,
+                ..
+            },
+            Some(index),
+        ) => {
             let entries = match offsets.get(position..position + 2) {
                 Some(&[start, end]) => start as usize..end as usize,
                 _ => return Err(missing()),
             };
             let kept = ids.get(entries.clone()).zip(gaps.get(entries)).ok_or_else(missing)?;
-            let log_tail = log_tails.get(index).and_then(|tails| tails.get(position)).ok_or_else(missing)?;
+            let log_tail = log_tails
+                .get(index)
+                .and_then(|tails| tails.get(position))
+                .ok_or_else(missing)?;
             let entries = kept.0.iter().zip(kept.1).enumerate().map(|(rank, (id, gap))| Entry {
                 class: *id,
                 below: f64::from(*gap),
                 // The largest is 0 below itself, exactly.
-                error: if rank == 0 { 0.0 } else { codec.logit_error_bound(0.0, before_rounding(*gap)).into() },
+                error: if rank == 0 {
+                    0.0
+                } else {
+                    codec.logit_error_bound(0.0, before_rounding(*gap)).into()
+                },
             });
             Ok(softmax(entries.collect(), temperature, Some(f64::from(*log_tail))))
         }
@@ -81,7 +97,9 @@ fn softmax(entries: Vec<Entry>, temperature: f32, log_tail: Option<f64>) -> Dist
             [weight, weight / by, weight * by]
         })
         .collect();
-    let [sum, least, most] = weights.iter().fold([0.0; 3], |sums, weight| [0, 1, 2].map(|of| sums[of] + weight[of]));
+    let [sum, least, most] = weights
+        .iter()
+        .fold([0.0; 3], |sums, weight| [0, 1, 2].map(|of| sums[of] + weight[of]));
     let furthest = weights.iter().map(|[weight, low, high]| {
         let share = weight / sum;
         // One entry at an end of its range and all others at the opposite ends of theirs: no softmax lies further out.
@@ -90,9 +108,15 @@ fn softmax(entries: Vec<Entry>, temperature: f32, log_tail: Option<f64>) -> Dist
     let exact = entries.iter().all(|entry| entry.error == 0.0);
     let rounding = if exact { 0.0 } else { furthest.fold(0.0, f64::max) };
     // The log of the tail is an f32, half a unit in the last place from what the teacher said.
-    let tail_error = log_tail.filter(|log| log.is_finite()).map_or(0.0, |log| log.exp() * -log * 2f64.powi(-24));
+    let tail_error = log_tail
+        .filter(|log| log.is_finite())
+        .map_or(0.0, |log| log.exp() * -log * 2f64.powi(-24));
     Distribution {
-        probabilities: entries.iter().zip(&weights).map(|(entry, [weight, ..])| (entry.class, kept * weight / sum)).collect(),
+        probabilities: entries
+            .iter()
+            .zip(&weights)
+            .map(|(entry, [weight, ..])| (entry.class, kept * weight / sum))
+            .collect(),
         tail,
         error: kept * rounding + tail_error,
     }

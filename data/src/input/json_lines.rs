@@ -7,11 +7,8 @@ use serde_json::{Map, Value};
 
 use super::source::wrong;
 use super::text::Lines;
-use super::{Content, Examples, Place, RawExample, ReadOptions};
+use super::{Content, Examples, MASK, Place, RawExample, ReadOptions, TOKENS};
 use crate::Result;
-
-const TOKENS: &str = "input_ids";
-const MASK: &str = "loss_mask";
 
 pub(super) struct JsonLines {
     lines: Lines,

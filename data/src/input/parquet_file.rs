@@ -11,11 +11,9 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 
 use super::source::{open_file, wrong};
-use super::{Content, Examples, Place, RawExample, ReadOptions};
+use super::{Content, Examples, MASK, Place, RawExample, ReadOptions, TOKENS};
 use crate::{Error, Result};
 
-const TOKENS: &str = "input_ids";
-const MASK: &str = "loss_mask";
 /// Rows decoded at a time: few, for the sake of images.
 const ROWS: usize = 64;
 

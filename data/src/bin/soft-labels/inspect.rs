@@ -61,10 +61,20 @@ pub(crate) fn report(store: &Store, rows: usize, temperature: Option<f32>) -> Re
     let dataset = Dataset::open(store)?;
     let status = status::report(&dataset)?;
     let plan = dataset.plan().clone();
-    let declared = plan.spec.codec.temperatures().and_then(|declared| declared.first().copied());
+    let declared = plan
+        .spec
+        .codec
+        .temperatures()
+        .and_then(|declared| declared.first().copied());
     let temperature = temperature.or(declared).unwrap_or(1.0);
     plan.spec.codec.temperature_index(temperature)?;
-    let mut report = Report { status, splits: Vec::new(), plan, temperature, rows: Vec::new() };
+    let mut report = Report {
+        status,
+        splits: Vec::new(),
+        plan,
+        temperature,
+        rows: Vec::new(),
+    };
     if report.status.sealed {
         let reader = Reader::open(store)?;
         report.splits = reader.manifest().splits.clone();
@@ -74,7 +84,10 @@ pub(crate) fn report(store: &Store, rows: usize, temperature: Option<f32>) -> Re
 }
 
 fn shown_rows(reader: &Reader, rows: usize, temperature: f32) -> Result<Vec<ShownRow>> {
-    let names = Names { plan: reader.plan(), tokens: reader.tokenizer_json().map(Tokens::of).unwrap_or_default() };
+    let names = Names {
+        plan: reader.plan(),
+        tokens: reader.tokenizer_json().map(Tokens::of).unwrap_or_default(),
+    };
     let mut shown = Vec::new();
     for split in reader.splits() {
         if shown.len() == rows {
@@ -131,9 +144,17 @@ impl Names<'_> {
         found.probabilities.sort_by(|a, b| b.1.total_cmp(&a.1));
         let token = |at: usize| {
             let predicts = self.plan.spec.task == Task::CausalLm;
-            row.example.tokens().get(at).filter(|_| predicts).map(|token| self.tokens.name(*token))
+            row.example
+                .tokens()
+                .get(at)
+                .filter(|_| predicts)
+                .map(|token| self.tokens.name(*token))
         };
-        let entry = |&(class, probability): &(u32, f64)| ShownEntry { class, name: self.class(class), probability };
+        let entry = |&(class, probability): &(u32, f64)| ShownEntry {
+            class,
+            name: self.class(class),
+            probability,
+        };
         Ok(ShownPosition {
             position,
             after: token(position),
@@ -151,11 +172,20 @@ pub(crate) fn text(report: &Report) -> String {
     let mut line = |what: &str, value: String| text.push_str(&format!("  {what:<13} {value}\n"));
     line("task", spec.task.name().into());
     let teacher = &spec.teacher;
-    line("teacher", format!("{} ({}), {} on {}", teacher.name, teacher.architecture, teacher.dtype, teacher.device));
+    line(
+        "teacher",
+        format!(
+            "{} ({}), {} on {}",
+            teacher.name, teacher.architecture, teacher.dtype, teacher.device
+        ),
+    );
     line("weights", format!("sha256 {}", teacher.weights_sha256));
     if let Some(tokenizer) = &spec.tokenizer {
         let size = words::count(tokenizer.size.into());
-        line("tokenizer", format!("{size} tokens, map sha256 {}", tokenizer.map_sha256));
+        line(
+            "tokenizer",
+            format!("{size} tokens, map sha256 {}", tokenizer.map_sha256),
+        );
     }
     if let Some(classes) = &spec.classes {
         line("classes", format!("{}: {}", classes.len(), some_of(classes)));
@@ -180,17 +210,28 @@ fn some_of(names: &[String]) -> String {
 }
 
 fn row_text(row: &ShownRow, temperature: f32) -> String {
-    let label = row.label_name.as_ref().map_or("no label".to_owned(), |name| format!("label {name}"));
-    let entropy = row.mean_entropy.map_or(String::new(), |nats| format!(", mean entropy {nats:.3} nats"));
+    let label = row
+        .label_name
+        .as_ref()
+        .map_or("no label".to_owned(), |name| format!("label {name}"));
+    let entropy = row
+        .mean_entropy
+        .map_or(String::new(), |nats| format!(", mean entropy {nats:.3} nats"));
     let mut text = format!("\n{} {}: {}, {label}{entropy}\n", row.split, row.id, row.content);
     for position in &row.positions {
         let place = match (&position.after, &position.next) {
             (Some(after), Some(next)) => format!("after {after}, before {next}"),
             _ => format!("T = {temperature}"),
         };
-        let top = position.top.iter().map(|entry| format!("{} {:.4}", entry.name, entry.probability));
+        let top = position
+            .top
+            .iter()
+            .map(|entry| format!("{} {:.4}", entry.name, entry.probability));
         let tail = position.tail.map(|tail| format!("not kept {tail:.4}"));
-        text.push_str(&format!("  {place}: {}\n", top.chain(tail).collect::<Vec<_>>().join("  ")));
+        text.push_str(&format!(
+            "  {place}: {}\n",
+            top.chain(tail).collect::<Vec<_>>().join("  ")
+        ));
     }
     if row.soft_targets > row.positions.len() {
         let more = words::count((row.soft_targets - row.positions.len()) as u64);

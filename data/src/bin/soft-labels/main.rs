@@ -85,19 +85,36 @@ enum Command {
 fn main() -> ExitCode {
     decant_cli::exit_by(run(decant_cli::config::parse()), |cause| {
         let error = cause.downcast_ref::<Error>()?;
-        Some(if error.kind() == Kind::Retry { Code::Retryable } else { Code::Permanent })
+        Some(if error.kind() == Kind::Retry {
+            Code::Retryable
+        } else {
+            Code::Permanent
+        })
     })
 }
 
 fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
-        Command::Inspect { dir, rows, temperature, json } => {
+        Command::Inspect {
+            dir,
+            rows,
+            temperature,
+            json,
+        } => {
             let report = inspect::report(&Store::open(&dir)?, rows, temperature)?;
-            print(if json { words::json(&report) } else { inspect::text(&report) })
+            print(if json {
+                words::json(&report)
+            } else {
+                inspect::text(&report)
+            })
         }
         Command::Status { dir, json } => {
             let report = status::report(&Dataset::open(&Store::open(&dir)?)?)?;
-            print(if json { words::json(&report) } else { status::text(&report) })
+            print(if json {
+                words::json(&report)
+            } else {
+                status::text(&report)
+            })
         }
         Command::Seal { dir } => {
             let manifest = decant_data::seal(&Store::open(&dir)?, &mut Listener::default())?;
@@ -111,7 +128,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             let verified = decant_data::verify(&Store::open(&dir)?, &mut Listener::default())?;
             let (files, bytes) = (words::count(verified.files), words::bytes(verified.bytes));
             let notes: String = verified.notes.iter().map(|note| format!("note: {note}\n")).collect();
-            print(format!("verified {dir}: {files} files, {bytes}, all as the manifest says\n{notes}"))
+            print(format!(
+                "verified {dir}: {files} files, {bytes}, all as the manifest says\n{notes}"
+            ))
         }
         Command::Export { src, dst, temperature } => {
             let reader = Reader::open(&Store::open(&src)?)?;
@@ -125,7 +144,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
 fn print(text: String) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).context("writing to standard output"),
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(error).context("writing to standard output")
+        }
         _ => Ok(()),
     }
 }

@@ -18,18 +18,28 @@ impl Tokens {
         match tokenizer.pointer("/model/vocab") {
             // BPE, WordPiece, WordLevel: token to id.
             Some(Value::Object(vocabulary)) => {
-                let entries = vocabulary.iter().filter_map(|(token, id)| Some((number(id)?, token.clone())));
+                let entries = vocabulary
+                    .iter()
+                    .filter_map(|(token, id)| Some((number(id)?, token.clone())));
                 map.extend(entries);
             }
             // Unigram: [token, score] in the order of ids.
             Some(Value::Array(vocabulary)) => {
-                let entries = (0..).zip(vocabulary).filter_map(|(id, entry)| Some((id, entry.get(0)?.as_str()?.to_owned())));
+                let entries = (0..)
+                    .zip(vocabulary)
+                    .filter_map(|(id, entry)| Some((id, entry.get(0)?.as_str()?.to_owned())));
                 map.extend(entries);
             }
             _ => {}
         }
-        let added = tokenizer.get("added_tokens").and_then(Value::as_array).into_iter().flatten();
-        map.extend(added.filter_map(|token| Some((number(token.get("id")?)?, token.get("content")?.as_str()?.to_owned()))));
+        let added = tokenizer
+            .get("added_tokens")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten();
+        map.extend(
+            added.filter_map(|token| Some((number(token.get("id")?)?, token.get("content")?.as_str()?.to_owned()))),
+        );
         Tokens(map)
     }
 
@@ -75,10 +85,14 @@ mod tests {
     #[test]
     fn the_three_kinds_of_vocabulary() {
         let bpe = Tokens::of(
-            r#"{"model": {"vocab": {"ĠcafÃ©": 0, "Ċ": 3}}, "added_tokens": [{"id": 9, "content": "<|end|>"}]}"#.as_bytes(),
+            r#"{"model": {"vocab": {"ĠcafÃ©": 0, "Ċ": 3}}, "added_tokens": [{"id": 9, "content": "<|end|>"}]}"#
+                .as_bytes(),
         );
         // tokenizers: ByteLevel().decode(["ĠcafÃ©"]) == " café"
-        assert_eq!([0, 3, 9, 7].map(|id| bpe.name(id)), ["\" café\"", "\"\\n\"", "\"<|end|>\"", "#7"]);
+        assert_eq!(
+            [0, 3, 9, 7].map(|id| bpe.name(id)),
+            ["\" café\"", "\"\\n\"", "\"<|end|>\"", "#7"]
+        );
         let unigram = Tokens::of(r#"{"model": {"vocab": [["<unk>", 0.0], ["▁the", -3.5]]}}"#.as_bytes());
         assert_eq!([0, 1].map(|id| unigram.name(id)), ["\"<unk>\"", "\" the\""]);
         assert_eq!(Tokens::of(b"not json").name(1), "#1");

@@ -29,7 +29,11 @@ pub(crate) fn bytes(number: u64) -> String {
         }
         (value, unit) = (value / 1000.0, next);
     }
-    if unit == "bytes" { format!("{number} bytes") } else { format!("{value:.1} {unit}") }
+    if unit == "bytes" {
+        format!("{number} bytes")
+    } else {
+        format!("{value:.1} {unit}")
+    }
 }
 
 pub(crate) fn codec(codec: &Codec) -> String {
@@ -38,14 +42,21 @@ pub(crate) fn codec(codec: &Codec) -> String {
         Codec::Dense { .. } => format!("dense: every logit as {values}, any temperature"),
         Codec::TopK { k, temperatures, .. } => {
             let temperatures: Vec<_> = temperatures.iter().map(f32::to_string).collect();
-            format!("top_k: {k} entries as {values}, temperatures {}", temperatures.join(", "))
+            format!(
+                "top_k: {k} entries as {values}, temperatures {}",
+                temperatures.join(", ")
+            )
         }
     }
 }
 
 pub(crate) fn split(split: &SplitSummary) -> String {
     let (examples, positions) = (count(split.examples), count(split.positions));
-    format!("{}: {examples} examples, {positions} soft targets, {}", split.name, bytes(split.bytes))
+    format!(
+        "{}: {examples} examples, {positions} soft targets, {}",
+        split.name,
+        bytes(split.bytes)
+    )
 }
 
 pub(crate) fn build(build: &Build) -> String {
@@ -53,10 +64,17 @@ pub(crate) fn build(build: &Build) -> String {
 }
 
 pub(crate) fn exported(exported: &Exported, temperature: f32, destination: &Path) -> String {
-    let Exported { examples, positions, rows, error } = exported;
+    let Exported {
+        examples,
+        positions,
+        rows,
+        error,
+    } = exported;
     let bound = match error {
         0.0 => "exactly the stored values' softmax: they were not rounded".to_owned(),
-        error => format!("no probability is further than {error:.1e} from the teacher's, by the rounding of stored values"),
+        error => {
+            format!("no probability is further than {error:.1e} from the teacher's, by the rounding of stored values")
+        }
     };
     format!(
         "exported {} rows to {}: {} examples, {} soft targets, temperature {temperature}\n{bound}\n",
@@ -78,7 +96,10 @@ mod tests {
 
     #[test]
     fn numbers_read_well() {
-        assert_eq!([0, 12, 999, 1000, 1_234_567].map(count), ["0", "12", "999", "1,000", "1,234,567"]);
+        assert_eq!(
+            [0, 12, 999, 1000, 1_234_567].map(count),
+            ["0", "12", "999", "1,000", "1,234,567"]
+        );
         assert_eq!([999, 1000, 12_345_678].map(bytes), ["999 bytes", "1.0 kB", "12.3 MB"]);
     }
 }

@@ -6,23 +6,40 @@ fn dense(values: Values) -> Codec {
 }
 
 fn top_k(values: Values) -> Codec {
-    Codec::TopK { k: 3, values, temperatures: vec![2.0, 1.0] }
+    Codec::TopK {
+        k: 3,
+        values,
+        temperatures: vec![2.0, 1.0],
+    }
 }
 
 fn close(found: &[(u32, f64)], wanted: &[(u32, f64)]) {
     assert_eq!(found.len(), wanted.len());
     for (found, wanted) in found.iter().zip(wanted) {
-        assert!(found.0 == wanted.0 && (found.1 - wanted.1).abs() < 1e-14, "{found:?} {wanted:?}");
+        assert!(
+            found.0 == wanted.0 && (found.1 - wanted.1).abs() < 1e-14,
+            "{found:?} {wanted:?}"
+        );
     }
 }
 
 #[test]
 fn dense_gives_any_temperature() {
     let hole = f32::NEG_INFINITY;
-    let targets = SoftTargets::Dense { classes: 4, logits: vec![0.0, 0.0, hole, 0.0, 2.0, -1.0, hole, 0.5] };
+    let targets = SoftTargets::Dense {
+        classes: 4,
+        logits: vec![0.0, 0.0, hole, 0.0, 2.0, -1.0, hole, 0.5],
+    };
     let found = distribution(&targets, &dense(Values::F32), 1, 2.0).unwrap();
     // numpy: z = [2, -1, .5]; p = exp(z / 2); p / p.sum()
-    close(&found.probabilities, &[(0, 0.5897976636568125), (1, 0.13160164714691433), (3, 0.278600689196273)]);
+    close(
+        &found.probabilities,
+        &[
+            (0, 0.5897976636568125),
+            (1, 0.13160164714691433),
+            (3, 0.278600689196273),
+        ],
+    );
     assert_eq!((found.tail, found.error), (None, 0.0));
 }
 
@@ -38,7 +55,14 @@ fn top_k_keeps_its_tail() {
     let codec = top_k(Values::F32);
     let found = distribution(&targets, &codec, 1, 1.0).unwrap();
     // numpy: q = exp(-g); q / q.sum() * (1 - exp(-1.5)), exp(-1.5)
-    close(&found.probabilities, &[(70_000, 0.5170294728590651), (5, 0.2442274297599406), (6, 0.015612937232564406)]);
+    close(
+        &found.probabilities,
+        &[
+            (70_000, 0.5170294728590651),
+            (5, 0.2442274297599406),
+            (6, 0.015612937232564406),
+        ],
+    );
     close(&[(0, found.tail.unwrap())], &[(0, 0.22313016014842982)]);
     assert!(found.error > 0.0 && found.error < 1e-6, "{}", found.error);
 
@@ -47,7 +71,10 @@ fn top_k_keeps_its_tail() {
     assert!((whole.probabilities.iter().map(|(_, p)| p).sum::<f64>() - 1.0).abs() < 1e-15);
 
     let message = distribution(&targets, &codec, 0, 3.0).unwrap_err().to_string();
-    assert!(message.contains("temperature 3 was not declared") && message.contains("declared: 2, 1"), "{message}");
+    assert!(
+        message.contains("temperature 3 was not declared") && message.contains("declared: 2, 1"),
+        "{message}"
+    );
     assert!(distribution(&targets, &codec, 2, 1.0).is_err());
     assert!(distribution(&targets, &dense(Values::F32), 0, 1.0).is_err());
 }
@@ -65,8 +92,14 @@ fn logits(len: usize, seed: u32) -> Vec<f32> {
 }
 
 fn exact(logits: &[f32], temperature: f64) -> Vec<f64> {
-    let weights: Vec<f64> = logits.iter().map(|logit| (f64::from(*logit) / temperature).exp()).collect();
-    weights.iter().map(|weight| weight / weights.iter().sum::<f64>()).collect()
+    let weights: Vec<f64> = logits
+        .iter()
+        .map(|logit| (f64::from(*logit) / temperature).exp())
+        .collect();
+    weights
+        .iter()
+        .map(|weight| weight / weights.iter().sum::<f64>())
+        .collect()
 }
 
 #[test]
@@ -77,7 +110,10 @@ fn no_probability_is_further_off_than_the_bound() {
         for seed in 1..200 {
             let logits = logits(10, seed);
             let truth = exact(&logits, temperature.into());
-            let mut stored = SoftTargets::Dense { classes: 10, logits: logits.clone() };
+            let mut stored = SoftTargets::Dense {
+                classes: 10,
+                logits: logits.clone(),
+            };
             let codec = dense(values);
             stored.round_to(&codec);
             let found = distribution(&stored, &codec, 0, temperature).unwrap();
@@ -100,7 +136,11 @@ fn no_probability_is_further_off_than_the_bound() {
             for found in [&found, &kept] {
                 for (class, probability) in &found.probabilities {
                     let off = (probability - truth[*class as usize]).abs();
-                    assert!(off <= found.error + 1e-15, "{values:?} {seed} {class}: {off} {}", found.error);
+                    assert!(
+                        off <= found.error + 1e-15,
+                        "{values:?} {seed} {class}: {off} {}",
+                        found.error
+                    );
                     (worst, bound) = (worst.max(off), bound.max(found.error));
                 }
             }
