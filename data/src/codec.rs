@@ -146,7 +146,10 @@ impl Codec {
     }
 
     /// Whether the numbers of the codec make sense.
-    pub(crate) fn check(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// Nothing to keep, no temperature, one that is not positive and finite or is declared twice.
+    pub fn check(&self) -> Result<()> {
         let Self::TopK { k, temperatures, .. } = self else {
             return Ok(());
         };

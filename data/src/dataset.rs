@@ -2,50 +2,21 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use crate::table::{Scan, Table};
+use crate::{Error, Example, Manifest, Plan, Result, Store, metadata};
 
-use crate::{Example, ObjectRef, Plan, Result, Row, Store};
+mod attempt;
+mod marker;
 
-/// What made a table: bytes are promised equal only for equal builds.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Build {
-    /// The program and its version.
-    pub version: String,
-    /// The instruction set that its kernels used.
-    pub kernel_path: String,
-}
+pub use attempt::{Attempt, CommitOutcome};
+pub(crate) use marker::TABLE;
+pub use marker::{Build, Marker, MarkerObject};
 
-/// One object of a committed attempt.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MarkerObject {
-    /// What it is: `table`.
-    pub role: String,
-    /// Where it lies and what is in it.
-    #[serde(flatten)]
-    pub object: ObjectRef,
-}
-
-/// The record that a shard is committed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Marker {
-    /// [`FORMAT_VERSION`](crate::FORMAT_VERSION).
-    pub format_version: u32,
-    /// The plan's id.
-    pub plan: String,
-    /// The shard's number.
-    pub shard: u32,
-    /// The attempt that was first.
-    pub attempt: String,
-    /// Everything that it left.
-    pub objects: Vec<MarkerObject>,
-    /// Rows of its table.
-    pub rows: u64,
-    /// Soft targets of its table.
-    pub positions: u64,
-    /// What made it.
-    pub build: Build,
+/// A planned dataset, sealed or not. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Dataset {
+    store: Store,
+    plan: Arc<Plan>,
 }
 
 /// How far a dataset is.
@@ -55,7 +26,7 @@ pub struct Status {
     pub plan: String,
     /// Shards of the plan.
     pub shards: u32,
-    /// Shards without a marker.
+    /// Shards without a marker, ascending.
     pub missing: Vec<u32>,
     /// Examples in committed shards.
     pub rows: u64,
@@ -63,85 +34,116 @@ pub struct Status {
     pub positions: u64,
     /// Bytes of committed tables.
     pub bytes: u64,
-    /// What made them, each once.
+    /// What made them, each once. More than one: equal bytes are not promised.
     pub builds: Vec<Build>,
     /// Whether the dataset is whole.
     pub sealed: bool,
 }
 
-/// A planned dataset, sealed or not.
-#[derive(Debug, Clone)]
-pub struct Dataset {
-    store: Store,
-    plan: Arc<Plan>,
-}
-
-/// How a commit ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CommitOutcome {
-    /// This attempt's table counts.
-    Committed,
-    /// It counted already: the reply to an earlier try was lost.
-    AlreadyMine,
-    /// Another attempt was first; this one's table is dropped.
-    Lost {
-        /// The attempt that counts.
-        by: String,
-    },
-}
-
-/// One try at a shard. Dropped without a commit, it removes what it wrote.
-pub struct Attempt {}
-
 impl Dataset {
     /// Opens a planned dataset.
+    ///
+    /// # Errors
+    /// No plan there, a plan of a newer format, one that was changed after it was written.
     pub fn open(store: &Store) -> Result<Self> {
         Ok(Self {
             store: store.clone(),
             plan: Arc::new(Plan::read(store)?),
         })
     }
+
     /// Its plan.
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
+
     /// Where it lies.
     pub fn store(&self) -> &Store {
         &self.store
     }
-    /// The markers of all committed shards, in shard order.
-    pub fn markers(&self) -> Result<Vec<Marker>> {
-        todo!()
-    }
-    /// The shards without a marker.
-    pub fn missing(&self) -> Result<Vec<u32>> {
-        todo!()
-    }
-    /// How far it is.
-    pub fn status(&self) -> Result<Status> {
-        todo!()
-    }
-    /// The examples of a shard, their bytes verified.
-    pub fn inputs(&self, _shard: u32) -> Result<Vec<Example>> {
-        todo!()
-    }
-    /// Begins an attempt at a shard; `None`: it has a marker.
-    pub fn begin(&self, _shard: u32) -> Result<Option<Attempt>> {
-        todo!()
-    }
-}
 
-impl Attempt {
-    /// Its id.
-    pub fn id(&self) -> &str {
-        todo!()
+    /// The markers of all committed shards, in shard order.
+    ///
+    /// # Errors
+    /// The place cannot be read, or a marker is none of this plan's.
+    pub fn markers(&self) -> Result<Vec<Marker>> {
+        self.committed()?
+            .into_iter()
+            .map(|shard| Marker::read(&self.store, &self.plan, shard))
+            .collect()
     }
-    /// The next row, in the order of the shard's inputs.
-    pub fn push(&mut self, _row: &Row) -> Result<()> {
-        todo!()
+
+    /// The shards without a marker, ascending.
+    ///
+    /// # Errors
+    /// The place cannot be read.
+    pub fn missing(&self) -> Result<Vec<u32>> {
+        let committed = self.committed()?;
+        let shards = self.plan.shards.iter().map(|shard| shard.index);
+        Ok(shards.filter(|shard| committed.binary_search(shard).is_err()).collect())
     }
-    /// Makes the rows count, if this attempt is the first.
-    pub fn commit(self, _build: &Build) -> Result<CommitOutcome> {
-        todo!()
+
+    /// How far it is.
+    ///
+    /// # Errors
+    /// The place cannot be read, or a marker is none of this plan's.
+    pub fn status(&self) -> Result<Status> {
+        let markers = self.markers()?;
+        let bytes = |marker: &Marker| marker.objects.iter().map(|object| object.object.bytes).sum::<u64>();
+        Ok(Status {
+            plan: self.plan.id.clone(),
+            shards: self.plan.shards.len() as u32,
+            missing: self.missing()?,
+            rows: markers.iter().map(|marker| marker.rows).sum(),
+            positions: markers.iter().map(|marker| marker.positions).sum(),
+            bytes: markers.iter().map(bytes).sum(),
+            builds: marker::builds(&markers),
+            sealed: self.store.exists(Manifest::PATH)?,
+        })
+    }
+
+    /// The examples of a shard in the plan's order, their bytes verified.
+    ///
+    /// # Errors
+    /// No such shard; other bytes than planned.
+    pub fn inputs(&self, shard: u32) -> Result<Vec<Example>> {
+        let examples = self.scan_inputs(shard)?.collect::<Result<Vec<_>>>()?;
+        let planned = self.plan.shard(shard)?.examples;
+        if examples.len() as u64 != planned {
+            let place = self.store.place(&self.plan.shard(shard)?.inputs.path);
+            return Err(Error::Data(format!(
+                "{place} has {} examples, the plan says {planned}",
+                examples.len()
+            )));
+        }
+        Ok(examples)
+    }
+
+    /// Begins an attempt at a shard; `None`: it has a marker.
+    ///
+    /// # Errors
+    /// No such shard; its inputs are not the planned ones; the place cannot be written.
+    pub fn begin(&self, shard: u32) -> Result<Option<Attempt>> {
+        let planned = self.plan.shard(shard)?;
+        match self.store.exists(&Marker::path(planned.index))? {
+            true => Ok(None),
+            false => Attempt::new(self.clone(), planned.clone()).map(Some),
+        }
+    }
+
+    fn scan_inputs(&self, shard: u32) -> Result<Scan<Example>> {
+        let layout = self.plan.spec.inputs_layout();
+        let table = Table::open(&self.store, &self.plan.shard(shard)?.inputs, &layout)?;
+        metadata::check(&table, &metadata::of_inputs(&self.plan.spec))?;
+        Ok(table.examples(layout))
+    }
+
+    /// The numbers of the shards that have a marker, ascending.
+    fn committed(&self) -> Result<Vec<u32>> {
+        let markers = self.store.list(Marker::FOLDER)?;
+        let mut shards: Vec<u32> = markers.iter().filter_map(|(path, _)| Marker::shard_of(path)).collect();
+        shards.retain(|shard| self.plan.shard(*shard).is_ok());
+        shards.sort_unstable();
+        Ok(shards)
     }
 }

@@ -17,6 +17,13 @@ impl Hasher {
     pub(crate) fn hex(self) -> String {
         hex(&self.0.finalize())
     }
+
+    /// The first 128 bits.
+    pub(crate) fn short(self) -> [u8; 16] {
+        let mut short = [0; 16];
+        short.copy_from_slice(&self.0.finalize()[..16]);
+        short
+    }
 }
 
 /// The sha256 of some bytes, as 64 hexadecimal digits.

@@ -12,20 +12,27 @@
 #![deny(unsafe_code)]
 
 mod canonical;
+mod card;
 mod codec;
 mod dataset;
 mod error;
 mod example;
+pub mod export;
 mod format;
 mod hash;
 mod identity;
 pub mod input;
+mod manifest;
+mod metadata;
 mod plan;
 mod progress;
 mod reader;
+mod schema;
 mod seal;
 mod store;
+mod table;
 mod verify;
+mod writer;
 
 pub use codec::{Codec, Row, SoftTargets, Values};
 pub use dataset::{Attempt, Build, CommitOutcome, Dataset, Marker, MarkerObject, Status};
@@ -34,9 +41,10 @@ pub use example::{Example, ExampleContent, Task};
 pub use format::{FORMAT_VERSION, READER_FLAGS, WRITER_FLAGS};
 pub use hash::sha256_hex;
 pub use identity::{SourceIdentity, TeacherIdentity, TokenizerIdentity, class_difference, map_difference};
+pub use manifest::{Manifest, ManifestFile, Role, SplitSummary};
 pub use plan::{BatchBudget, Counts, Plan, PlanSpec, Planner, Planning, ShardPlan, Ties};
 pub use progress::Progress;
 pub use reader::{Reader, Rows};
-pub use seal::{Manifest, ManifestFile, SplitSummary, seal};
+pub use seal::seal;
 pub use store::{ObjectRef, Put, Store};
 pub use verify::{Verified, verify};

@@ -7,16 +7,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::hash::sha256_hex;
 use crate::input::{ReadOptions, Window};
+use crate::schema::Layout;
 use crate::store::ObjectRef;
 use crate::{Codec, Error, Result, SourceIdentity, Store, Task, TeacherIdentity, TokenizerIdentity, canonical, format};
 
 mod difference;
 mod planner;
 
+pub(crate) use planner::{CONFIG_PATH, TOKENIZER_PATH};
 pub use planner::{Planner, Planning};
 
 /// Where the plan lies in a dataset.
-pub const PLAN_PATH: &str = "plan.json";
+pub(crate) const PLAN_PATH: &str = "plan.json";
 
 /// What a batch of the teacher may hold. Batches are cut inside a shard, its examples sorted by length, so that the cut
 /// depends on nothing else.
@@ -91,6 +93,25 @@ impl PlanSpec {
     /// The first 16 hexadecimal digits of [`sha256`](Self::sha256).
     pub fn id(&self) -> String {
         self.sha256()[..16].to_string()
+    }
+
+    /// The columns of a shard's table.
+    pub(crate) fn layout(&self) -> Layout {
+        let codec = Some(self.codec.clone());
+        Layout {
+            task: self.task,
+            codec,
+            outcomes: self.outcomes,
+            holes: self.holes.clone(),
+        }
+    }
+
+    /// The columns of a shard's inputs.
+    pub(crate) fn inputs_layout(&self) -> Layout {
+        Layout {
+            codec: None,
+            ..self.layout()
+        }
     }
 
     /// Whether the parts fit each other.
@@ -225,6 +246,9 @@ impl Plan {
                 "{place}: shard {} stands in place {place_in}",
                 shard.index
             )));
+        }
+        if plan.to_bytes() != bytes {
+            return Err(Error::Data(format!("{place} was changed after it was written")));
         }
         plan.spec.check()?;
         Ok(plan)
