@@ -27,6 +27,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
 
 /// What may succeed later says so by its exit code; a job scheduler then tries again.
 fn code(error: &(dyn Error + 'static)) -> Option<Code> {
-    let kind = error.downcast_ref::<teacher_server::Error>()?.kind();
+    let own = || error.downcast_ref().map(teacher_server::Error::kind);
+    let served = || error.downcast_ref().map(grpc::Error::kind);
+    let asked = || error.downcast_ref().map(client::Error::kind);
+    let kind = own().or_else(served).or_else(asked)?;
     (kind == Kind::Retry).then_some(Code::Retryable)
 }

@@ -18,7 +18,7 @@ pub use rows::Answer;
 pub use work::{Content, Input, Work};
 
 use decant_data::{Codec, Example, TeacherIdentity, Values};
-use runner::Runner;
+use decant_models::TapSpec;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
@@ -33,6 +33,7 @@ pub type Answers = Result<Vec<Result<Answer>>>;
 #[derive(Clone)]
 pub struct Teacher {
     profile: Arc<Profile>,
+    taps: Arc<[TapSpec]>,
     queue: mpsc::Sender<Question>,
 }
 
@@ -76,16 +77,16 @@ impl Teacher {
         thread
             .spawn(move || match own.load() {
                 Ok(runner) => {
-                    let _ = loaded.send(Ok(())); // if nobody waits, the queue is closed too
-                    answer_all(&runner, questions);
+                    let _ = loaded.send(Ok(runner.taps())); // if nobody waits, the queue is closed too
+                    answer_all(questions, |work| runner.run(work));
                 }
                 Err(error) => {
                     let _ = loaded.send(Err(error));
                 }
             })
             .map_err(Error::Thread)?;
-        outcome.blocking_recv().unwrap_or(Err(Error::Stopped))?;
-        Ok(Self { profile, queue })
+        let taps = outcome.blocking_recv().unwrap_or(Err(Error::Stopped))?.into();
+        Ok(Self { profile, taps, queue })
     }
 
     /// What is known of the teacher without its weights.
@@ -96,6 +97,11 @@ impl Teacher {
     /// What plans and answers call this teacher.
     pub fn identity(&self) -> &TeacherIdentity {
         self.profile.identity()
+    }
+
+    /// Where its model can be read besides its logits.
+    pub fn taps(&self) -> &[TapSpec] {
+        &self.taps
     }
 
     /// Makes an example ready for the model: decodes an image, checks token ids. Runs on the caller's thread.
@@ -112,7 +118,9 @@ impl Teacher {
     /// [`Error::Stopped`].
     pub fn submit(&self, work: Work) -> Result<Pending> {
         let (reply, answers) = oneshot::channel();
-        self.queue.blocking_send(Question { work, reply }).map_err(|_| Error::Stopped)?;
+        self.queue
+            .blocking_send(Question { work, reply })
+            .map_err(|_| Error::Stopped)?;
         Ok(Pending(answers))
     }
 
@@ -130,7 +138,10 @@ impl Teacher {
     /// Those of the forward pass; [`Error::Stopped`].
     pub async fn ask(&self, work: Work) -> Answers {
         let (reply, answers) = oneshot::channel();
-        self.queue.send(Question { work, reply }).await.map_err(|_| Error::Stopped)?;
+        self.queue
+            .send(Question { work, reply })
+            .await
+            .map_err(|_| Error::Stopped)?;
         answers.await.unwrap_or(Err(Error::Stopped))
     }
 
@@ -139,17 +150,62 @@ impl Teacher {
     /// # Errors
     /// Those of the forward pass, and logits that are not a distribution.
     pub fn probe(&self) -> Result<()> {
-        let codec = Codec::TopK { k: 1, values: Values::F32, temperatures: vec![1.0] };
+        let codec = Codec::TopK {
+            k: 1,
+            values: Values::F32,
+            temperatures: vec![1.0],
+        };
         let inputs = vec![self.profile.specimen()];
-        let answers = self.run(Work { inputs, codec, chunk_rows: 1 })?;
+        let answers = self.run(Work {
+            inputs,
+            codec,
+            chunk_rows: 1,
+        })?;
         answers.into_iter().collect::<Result<Vec<_>>>().map(drop)
     }
 }
 
-fn answer_all(runner: &Runner, mut questions: mpsc::Receiver<Question>) {
+/// Answers questions until every asker is gone.
+fn answer_all(mut questions: mpsc::Receiver<Question>, answer: impl Fn(&Work) -> Answers) {
     while let Some(Question { work, reply }) = questions.blocking_recv() {
         if !reply.is_closed() {
-            let _ = reply.send(runner.run(&work)); // the asker may go while its answer is made
+            let _ = reply.send(answer(&work)); // the asker may go while the answer is made
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[test]
+    fn a_question_whose_asker_has_gone_costs_no_forward_pass() {
+        let (queue, questions) = mpsc::channel(3);
+        let ask = || {
+            let (reply, answers) = oneshot::channel();
+            let codec = Codec::Dense { values: Values::F32 };
+            queue
+                .blocking_send(Question {
+                    work: Work {
+                        inputs: Vec::new(),
+                        codec,
+                        chunk_rows: 1,
+                    },
+                    reply,
+                })
+                .unwrap();
+            answers
+        };
+        let (first, gone, last) = (ask(), ask(), ask());
+        drop(gone);
+        drop(queue);
+        let passes = AtomicUsize::new(0);
+        answer_all(questions, |_| {
+            passes.fetch_add(1, Ordering::Relaxed);
+            Ok(Vec::new())
+        });
+        assert_eq!(passes.into_inner(), 2);
+        assert!(first.blocking_recv().unwrap().is_ok() && last.blocking_recv().unwrap().is_ok());
     }
 }

@@ -8,7 +8,12 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, Args)]
 pub struct ConnectArgs {
     /// Address of the server
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:50051", env = "DECANT_SERVER")]
+    #[arg(
+        long,
+        value_name = "URL",
+        default_value = "http://127.0.0.1:50051",
+        env = "DECANT_SERVER"
+    )]
     pub server: String,
 
     /// File that holds the token to show

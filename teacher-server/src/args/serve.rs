@@ -35,4 +35,8 @@ pub struct ServeArgs {
     /// Listen on any address without TLS or a token
     #[arg(long, env = "DECANT_INSECURE")]
     pub insecure: bool,
+
+    /// What is logged on stderr: error, warn, info, debug, trace or a tracing filter
+    #[arg(long, value_name = "FILTER", default_value = "info", env = "DECANT_LOG")]
+    pub log: String,
 }

@@ -73,14 +73,6 @@ impl PlanRequest {
             seed: 0,
         }
     }
-
-    /// The sources with those of one split together, splits in the order in which they are first named: no shard
-    /// crosses two splits.
-    pub(super) fn grouped_sources(&self) -> Vec<&Source> {
-        let mut sources: Vec<&Source> = self.sources.iter().collect();
-        sources.sort_by_key(|source| self.sources.iter().position(|other| other.split == source.split));
-        sources
-    }
 }
 
 /// One input of a plan.

@@ -5,7 +5,7 @@ use super::outcomes::Outcomes;
 use super::rows::{self, Answer};
 use super::work::{Content, Input, Work};
 use candle_core::{DType, Device, Tensor};
-use decant_models::{Batch, Mode, Model, Taps, TokenBatch};
+use decant_models::{Batch, Mode, Model, TapSpec, Taps, TokenBatch};
 
 /// Owns the model; lives on the teacher's thread.
 pub(super) struct Runner {
@@ -24,7 +24,18 @@ impl Runner {
         let cut = |tensor: &Tensor| tensor.detach().narrow(0, 0, outcomes.width());
         let weight = cut(model.head().weight())?;
         let bias = model.head().bias().map(cut).transpose()?;
-        Ok(Self { model, weight, bias, outcomes, device })
+        Ok(Self {
+            model,
+            weight,
+            bias,
+            outcomes,
+            device,
+        })
+    }
+
+    /// Where the model can be read.
+    pub(super) fn taps(&self) -> Vec<TapSpec> {
+        self.model.taps()
     }
 
     /// Runs one batch. The outer error is the batch's, an inner one that of its example alone.
@@ -32,13 +43,22 @@ impl Runner {
         let (batch, predicting) = self.batch(&work.inputs)?;
         let features = self.model.features(&batch, Mode::Eval, &mut Taps::none())?;
         let predicting = Tensor::new(predicting, &self.device)?;
-        let examples: Vec<(&str, usize)> =
-            work.inputs.iter().map(|input| (input.id.as_str(), input.content.positions())).collect();
-        rows::reduce(&examples, &self.outcomes, &work.codec, work.chunk_rows, |range, buffer| {
-            // only what predicts goes through the head: neither padding nor the last token of an example
-            let rows = features.index_select(&predicting.narrow(0, range.start, range.len())?, 0)?;
-            self.logits(&rows, buffer)
-        })
+        let examples: Vec<(&str, usize)> = work
+            .inputs
+            .iter()
+            .map(|input| (input.id.as_str(), input.content.positions()))
+            .collect();
+        rows::reduce(
+            &examples,
+            &self.outcomes,
+            &work.codec,
+            work.chunk_rows,
+            |range, buffer| {
+                // only what predicts goes through the head: neither padding nor the last token of an example
+                let rows = features.index_select(&predicting.narrow(0, range.start, range.len())?, 0)?;
+                self.logits(&rows, buffer)
+            },
+        )
     }
 
     /// The batch, and which rows of its features predict something.
@@ -64,7 +84,9 @@ impl Runner {
                 let predicting = batch.predicting();
                 Ok((Batch::Tokens(batch), predicting))
             }
-            _ => Err(Error::Model(decant_models::Error::Batch("of another kind than the model reads".to_owned()))),
+            _ => Err(Error::Model(decant_models::Error::Batch(
+                "of another kind than the model reads".to_owned(),
+            ))),
         }
     }
 

@@ -1,0 +1,77 @@
+//! From the kinds of our errors to gRPC codes: the one place where that is decided.
+
+use crate::{jobs, teacher};
+use decant_data::Kind;
+use tonic::{Code, Status};
+
+/// The code of a kind of error.
+fn code(kind: Kind) -> Code {
+    match kind {
+        Kind::Retry => Code::Unavailable,
+        Kind::FixInput => Code::InvalidArgument,
+        Kind::FixData => Code::DataLoss,
+        Kind::Unsupported => Code::Unimplemented,
+        Kind::Fenced => Code::Aborted,
+        Kind::Bug => Code::Internal,
+    }
+}
+
+/// What a caller hears of a job's error.
+pub(super) fn of_job(error: &jobs::Error) -> Status {
+    use jobs::Error;
+    let code = match error {
+        Error::Unknown(_) => Code::NotFound,
+        Error::Outside { .. } => Code::PermissionDenied,
+        Error::Elsewhere { .. } => Code::AlreadyExists,
+        Error::Occupied { .. } | Error::NoRoot => Code::FailedPrecondition,
+        _ => code(error.kind()),
+    };
+    Status::new(code, line(error))
+}
+
+/// What a caller hears of a teacher's error.
+pub(super) fn of_teacher(error: &teacher::Error) -> Status {
+    Status::new(code(error.kind()), line(error))
+}
+
+/// The teacher is not there yet.
+pub(super) fn loading() -> Status {
+    Status::unavailable("the teacher is still loading; try again later")
+}
+
+/// The server will not be there any more.
+pub(super) fn stopping() -> Status {
+    Status::unavailable("the server is stopping; try again later")
+}
+
+/// The error and its causes in one line.
+fn line(error: &(dyn std::error::Error + 'static)) -> String {
+    decant_cli::error_line(error).trim_start_matches("error: ").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_callers_mistake_is_not_the_servers() {
+        let outside = jobs::Error::Outside {
+            path: "/etc/passwd".to_owned(),
+            roots: "/data".to_owned(),
+        };
+        let status = of_job(&outside);
+        assert_eq!(status.code(), Code::PermissionDenied);
+        assert!(status.message().contains("/etc/passwd") && status.message().contains("/data"));
+        assert_eq!(of_job(&jobs::Error::Unknown("x".to_owned())).code(), Code::NotFound);
+        assert_eq!(of_job(&jobs::Error::Stopping).code(), Code::Unavailable);
+        assert_eq!(
+            of_job(&decant_data::Error::Input("bad".to_owned()).into()).code(),
+            Code::InvalidArgument
+        );
+        assert_eq!(
+            of_job(&decant_data::Error::Data("bad".to_owned()).into()).code(),
+            Code::DataLoss
+        );
+        assert_eq!(of_teacher(&teacher::Error::Stopped).code(), Code::Unavailable);
+    }
+}
