@@ -6,36 +6,35 @@ use crate::{Error, Result};
 
 /// How a document is cut.
 ///
-/// Window `w` starts at token `w * stride`. It holds `length` tokens in all, `prefix` included, which is put in front
-/// unless the token there already is it. The last window may be shorter; one of fewer than 2 tokens predicts nothing
-/// and is left out, and so is one whose tokens all stand in the window before it.
+/// A window holds `length` tokens in all, `prefix` included, which is put in front unless the token there already is
+/// it. The next window starts `stride` tokens of the document further on, or where this one ends if that comes first:
+/// no token is skipped. The last window may be shorter; one of fewer than 2 tokens predicts nothing and is left out,
+/// and so is one whose tokens all stand in the window before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Window {
     /// Tokens in a window, the prefix among them; at least 2.
     pub length: usize,
-    /// Tokens between the starts of two windows.
+    /// Tokens between the starts of two windows; `length`: they touch and do not overlap.
     pub stride: usize,
     /// A token put in front of every window, as a tokenizer puts its beginning-of-sequence token.
     pub prefix: Option<u32>,
 }
 
 impl Window {
-    /// A window that loses no token; the stride is, unless given, the largest such.
+    /// A window; the stride is, unless given, its length.
     ///
     /// # Errors
     /// A length without room for 2 tokens, a stride of 0 or one that would skip tokens.
     pub fn new(length: usize, stride: Option<usize>, prefix: Option<u32>) -> Result<Self> {
-        let own = length.saturating_sub(usize::from(prefix.is_some()));
         if length < 2 {
             return Err(Error::Input(format!(
                 "a window of {length} tokens predicts nothing; give at least 2"
             )));
         }
-        match stride.unwrap_or(own) {
+        match stride.unwrap_or(length) {
             0 => Err(Error::Input("a stride of 0 tokens never ends; give at least 1".into())),
-            stride if stride > own => Err(Error::Input(format!(
-                "a stride of {stride} skips tokens: a window of {length} holds {own} of the document; \
-                 give a stride of at most {own}"
+            stride if stride > length => Err(Error::Input(format!(
+                "a stride of {stride} skips tokens between windows of {length}; give at most {length}"
             ))),
             stride => Ok(Window { length, stride, prefix }),
         }
@@ -66,9 +65,8 @@ pub fn windows_with_mask<'a>(
         let end = tokens
             .len()
             .min(from.saturating_add(length.saturating_sub(usize::from(prefix.is_some()))));
-        start = (end < tokens.len() && stride > 0)
-            .then(|| from.saturating_add(stride))
-            .filter(|next| *next < tokens.len());
+        let next = from.saturating_add(stride).min(end);
+        start = (end < tokens.len() && next > from).then_some(next);
         let own = tokens.get(from..end)?;
         let mask = mask.map(|mask| {
             let own = mask.get(from..end).unwrap_or_default();
@@ -90,15 +88,13 @@ mod tests {
     #[test]
     fn windows_tile_or_overlap() {
         let tokens = [1, 2, 3, 4, 5, 6, 7];
-        assert_eq!(
-            cut(&tokens, 3, 3, None),
-            [vec![1, 2, 3], vec![4, 5, 6]],
-            "a single last token predicts nothing"
-        );
+        let tiles = cut(&tokens, 3, 3, None);
+        assert_eq!(tiles, [[1, 2, 3], [4, 5, 6]], "a single last token predicts nothing");
         assert_eq!(cut(&tokens, 4, 4, None), [vec![1, 2, 3, 4], vec![5, 6, 7]]);
+        let overlapping = cut(&tokens, 4, 3, None);
         assert_eq!(
-            cut(&tokens, 4, 3, None),
-            [vec![1, 2, 3, 4], vec![4, 5, 6, 7]],
+            overlapping,
+            [[1, 2, 3, 4], [4, 5, 6, 7]],
             "nothing new after the last token"
         );
         assert_eq!(cut(&tokens, 100, 100, None), [tokens.to_vec()]);
@@ -109,36 +105,36 @@ mod tests {
     #[test]
     fn a_prefix_stands_before_every_window_once() {
         let tokens = [0, 1, 2, 3, 4, 5, 6];
-        // Window 0 begins with the prefix already, and so holds three more; each other begins with it anew.
+        // Window 0 begins with the prefix already, and so holds one token more; each other begins with it anew.
+        assert_eq!(cut(&tokens, 4, 4, Some(0)), [vec![0, 1, 2, 3], vec![0, 4, 5, 6]]);
         assert_eq!(
             cut(&tokens, 4, 3, Some(0)),
-            [vec![0, 0 + 1, 2, 3], vec![0, 3, 4, 5], vec![0, 6]]
+            [vec![0, 1, 2, 3], vec![0, 3, 4, 5], vec![0, 6]]
         );
-        assert_eq!(cut(&tokens[1..], 4, 3, Some(0)), [vec![0, 1, 2, 3], vec![0, 4, 5, 6]]);
+        // A stride as long as the window would skip a token here: the windows touch.
+        assert_eq!(cut(&tokens[1..], 4, 4, Some(0)), [vec![0, 1, 2, 3], vec![0, 4, 5, 6]]);
+        assert_eq!(
+            cut(&tokens[1..], 4, 2, Some(0)),
+            [vec![0, 1, 2, 3], vec![0, 3, 4, 5], vec![0, 5, 6]]
+        );
+        assert_eq!(cut(&tokens[1..], 2, 2, Some(0)).len(), 6);
     }
 
     #[test]
     fn the_mask_goes_with_its_tokens() {
         let mask = [true, false, true, true, false];
         let window = Window::new(4, None, Some(9)).unwrap();
-        assert_eq!(window.stride, 3);
+        assert_eq!(window.stride, 4);
         let cut: Vec<_> = windows_with_mask(&[1, 2, 3, 4, 5], Some(&mask), &window).collect();
         assert_eq!(cut[0], (vec![9, 1, 2, 3], Some(vec![false, true, false, true])));
         assert_eq!(cut[1], (vec![9, 4, 5], Some(vec![false, true, false])));
+        assert_eq!(cut.len(), 2);
     }
 
     #[test]
     fn a_stride_that_skips_tokens_is_refused() {
-        for (length, stride, prefix) in [
-            (1, None, None),
-            (4, Some(5), None),
-            (4, Some(4), Some(0)),
-            (4, Some(0), None),
-        ] {
-            assert!(
-                Window::new(length, stride, prefix).is_err(),
-                "{length} {stride:?} {prefix:?}"
-            );
+        for (length, stride) in [(1, None), (4, Some(5)), (4, Some(0))] {
+            assert!(Window::new(length, stride, None).is_err(), "{length} {stride:?}");
         }
         assert_eq!(Window::id("a", 3), "a#3");
     }
