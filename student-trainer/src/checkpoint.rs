@@ -1,0 +1,242 @@
+//! Checkpoints of a run: all that it needs to go on as if it had never stopped.
+//!
+//! `step-<n>/` holds `model/` (a Hugging Face folder), `optimizer.safetensors` and `state.json`. It is written beside
+//! its final name, made durable, and renamed: a checkpoint is whole or not there.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use decant_models::Model;
+use safetensors::{Dtype, SafeTensors, View};
+use serde::{Deserialize, Serialize};
+
+use crate::loader::Position;
+use crate::optimizer::{Moments, Optimizer};
+use crate::{Error, Result};
+
+/// Where a run stands, beside its numbers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct State {
+    /// Optimizer steps taken. The schedule follows from it.
+    pub step: u64,
+    /// Where the next step's examples start. With the seed of the configuration it says all about the order.
+    pub position: Position,
+    /// Seconds of training so far, in all processes.
+    pub seconds: f64,
+}
+
+/// The checkpoints of a run.
+#[derive(Debug)]
+pub struct Checkpoints {
+    folder: PathBuf,
+}
+
+impl Checkpoints {
+    /// The checkpoints in a folder; what an interrupted write left there is removed.
+    ///
+    /// # Errors
+    /// A folder that cannot be read or made.
+    pub fn open(folder: PathBuf) -> Result<Self> {
+        fs::create_dir_all(&folder).map_err(Error::io("creating", &folder))?;
+        let checkpoints = Self { folder };
+        for entry in checkpoints.entries()? {
+            if entry
+                .file_name()
+                .is_some_and(|name| name.to_string_lossy().starts_with(WRITING))
+            {
+                fs::remove_dir_all(&entry).map_err(Error::io("removing", &entry))?;
+            }
+        }
+        Ok(checkpoints)
+    }
+
+    /// The steps that have a checkpoint, ascending.
+    ///
+    /// # Errors
+    /// A folder that cannot be read.
+    pub fn steps(&self) -> Result<Vec<u64>> {
+        let number = |path: PathBuf| path.file_name()?.to_str()?.strip_prefix("step-")?.parse().ok();
+        let mut steps: Vec<u64> = self.entries()?.into_iter().filter_map(number).collect();
+        steps.sort_unstable();
+        Ok(steps)
+    }
+
+    /// The folder of a step's model.
+    pub fn model(&self, step: u64) -> PathBuf {
+        self.of(step).join("model")
+    }
+
+    /// Where a run stood, and its optimizer, at a step.
+    ///
+    /// # Errors
+    /// Files that are missing or damaged.
+    pub fn read(&self, step: u64) -> Result<(State, Optimizer)> {
+        let path = self.of(step).join("state.json");
+        let state = fs::read(&path).map_err(Error::io("reading", &path))?;
+        let state: State =
+            serde_json::from_slice(&state).map_err(|error| Error::Data(format!("{}: {error}", path.display())))?;
+        let path = self.of(step).join("optimizer.safetensors");
+        let bytes = fs::read(&path).map_err(Error::io("reading", &path))?;
+        let moments = moments(&bytes).map_err(|why| Error::Data(format!("{}: {why}", path.display())))?;
+        Ok((
+            state.clone(),
+            Optimizer {
+                moments,
+                step: state.step,
+            },
+        ))
+    }
+
+    /// Writes a checkpoint, then removes all but the newest `keep`.
+    ///
+    /// # Errors
+    /// No space, or a folder that cannot be written.
+    pub fn write(
+        &self,
+        state: &State,
+        description: &decant_models::Checkpoint,
+        model: &dyn Model,
+        optimizer: &Optimizer,
+        keep: usize,
+    ) -> Result<()> {
+        let writing = self.folder.join(format!("{WRITING}{}", state.step));
+        fs::create_dir_all(&writing).map_err(Error::io("creating", &writing))?;
+        description.save(model, &writing.join("model"))?;
+        write_moments(&writing.join("optimizer.safetensors"), &optimizer.moments)?;
+        let state_json = serde_json::to_vec_pretty(state).map_err(|error| Error::Bug(error.to_string()))?;
+        write_durably(&writing.join("state.json"), &state_json)?;
+        sync(&writing)?;
+        let place = self.of(state.step);
+        if place.exists() {
+            fs::remove_dir_all(&place).map_err(Error::io("removing", &place))?;
+        }
+        fs::rename(&writing, &place).map_err(Error::io("writing", &place))?;
+        sync(&self.folder)?;
+        let steps = self.steps()?;
+        for step in &steps[..steps.len().saturating_sub(keep)] {
+            let old = self.of(*step);
+            fs::remove_dir_all(&old).map_err(Error::io("removing", &old))?;
+        }
+        Ok(())
+    }
+
+    fn of(&self, step: u64) -> PathBuf {
+        self.folder.join(format!("step-{step:08}"))
+    }
+
+    fn entries(&self) -> Result<Vec<PathBuf>> {
+        let entries = fs::read_dir(&self.folder).map_err(Error::io("reading", &self.folder))?;
+        entries
+            .map(|entry| Ok(entry.map_err(Error::io("reading", &self.folder))?.path()))
+            .collect()
+    }
+}
+
+const WRITING: &str = ".writing-";
+
+/// The names of a parameter's two moments in the file.
+const MOMENTS: [&str; 2] = ["first.", "second."];
+
+struct Stored<'a> {
+    values: &'a [f32],
+    shape: [usize; 1],
+}
+
+impl<'a> Stored<'a> {
+    fn new(values: &'a [f32]) -> Self {
+        Self {
+            values,
+            shape: [values.len()],
+        }
+    }
+}
+
+impl View for Stored<'_> {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        self.values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect::<Vec<u8>>()
+            .into()
+    }
+
+    fn data_len(&self) -> usize {
+        size_of_val(self.values)
+    }
+}
+
+fn write_moments(path: &Path, moments: &BTreeMap<String, Moments>) -> Result<()> {
+    let tensors = moments.iter().flat_map(|(name, moments)| {
+        let [first, second] = MOMENTS.map(|kind| format!("{kind}{name}"));
+        [
+            (first, Stored::new(&moments.first)),
+            (second, Stored::new(&moments.second)),
+        ]
+    });
+    safetensors::serialize_to_file(tensors, None, path)
+        .map_err(|error| Error::Output(format!("writing {}: {error}", path.display())))?;
+    File::open(path)
+        .and_then(|file| file.sync_all())
+        .map_err(Error::io("writing", path))
+}
+
+fn moments(bytes: &[u8]) -> Result<BTreeMap<String, Moments>, String> {
+    let file = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
+    let values = |name: &str| -> Result<Vec<f32>, String> {
+        let tensor = file.tensor(name).map_err(|error| error.to_string())?;
+        Ok(tensor
+            .data()
+            .as_chunks()
+            .0
+            .iter()
+            .map(|bytes| f32::from_le_bytes(*bytes))
+            .collect())
+    };
+    let names = file.names();
+    let parameters = names.iter().filter_map(|name| name.strip_prefix(MOMENTS[0]));
+    parameters
+        .map(|name| {
+            let [first, second] = MOMENTS.map(|kind| values(&format!("{kind}{name}")));
+            Ok((
+                name.to_owned(),
+                Moments {
+                    first: first?,
+                    second: second?,
+                },
+            ))
+        })
+        .collect()
+}
+
+pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> Result<()> {
+    fs::write(path, bytes).map_err(Error::io("writing", path))?;
+    File::open(path)
+        .and_then(|file| file.sync_all())
+        .map_err(Error::io("writing", path))
+}
+
+/// Replaces a file whole or not at all.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".writing");
+    let beside = PathBuf::from(beside);
+    write_durably(&beside, bytes)?;
+    fs::rename(&beside, path).map_err(Error::io("writing", path))
+}
+
+fn sync(folder: &Path) -> Result<()> {
+    File::open(folder)
+        .and_then(|file| file.sync_all())
+        .map_err(Error::io("writing", folder))
+}

@@ -1,0 +1,251 @@
+//! Optimizer steps, cut and laid out on a thread of their own, one ahead of the step that is taken.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::JoinHandle;
+
+use serde::{Deserialize, Serialize};
+
+use crate::batch::{Layout, MicroBatch};
+use crate::config::TrainingConfig;
+use crate::examples::Examples;
+use crate::objective::Objective;
+use crate::order::shuffled;
+use crate::{Error, Result};
+
+/// How far a run has come in its data.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    /// Finished passes over the training split.
+    pub epoch: u64,
+    /// Examples of the pass under way that were used.
+    pub used: u64,
+}
+
+/// What one optimizer step learns from.
+#[derive(Debug)]
+pub struct Step {
+    /// Portions that go through the student one after the other.
+    pub portions: Vec<MicroBatch>,
+    /// Positions of the whole step where the soft term is defined.
+    pub soft: usize,
+    /// Positions of the whole step where the hard term is defined.
+    pub hard: usize,
+    /// Examples in it.
+    pub examples: usize,
+    /// Tokens in it, padding not counted.
+    pub tokens: usize,
+    /// Where the next step starts.
+    pub next: Position,
+}
+
+/// A limit on what is put together: whole examples, at least one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Limit {
+    Examples(usize),
+    Tokens(usize),
+}
+
+impl Limit {
+    /// Cuts a row of example sizes, in tokens, into ranges.
+    fn cut(self, sizes: &[usize]) -> Vec<Range<usize>> {
+        let mut ranges = Vec::new();
+        let mut start = 0;
+        let mut tokens = 0;
+        for (index, size) in sizes.iter().enumerate() {
+            let full = match self {
+                Self::Examples(limit) => index - start == limit,
+                Self::Tokens(limit) => tokens + size > limit,
+            };
+            if full && index > start {
+                ranges.push(start..index);
+                (start, tokens) = (index, 0);
+            }
+            tokens += size;
+        }
+        if start < sizes.len() {
+            ranges.push(start..sizes.len());
+        }
+        ranges
+    }
+}
+
+/// How a split is cut into steps and steps into portions.
+#[derive(Debug, Clone)]
+pub struct Cut {
+    step: Limit,
+    portion: Option<Limit>,
+    layout: Layout,
+    seed: u64,
+}
+
+impl Cut {
+    /// As configured (and checked).
+    pub fn new(training: &TrainingConfig, layout: Layout, seed: u64) -> Self {
+        let limit = |examples: Option<usize>, tokens: Option<usize>| {
+            examples.map(Limit::Examples).or(tokens.map(Limit::Tokens))
+        };
+        Self {
+            step: limit(training.batch_size, training.batch_tokens).unwrap_or(Limit::Examples(1)),
+            portion: limit(training.micro_batch_size, training.micro_batch_tokens),
+            layout,
+            seed,
+        }
+    }
+
+    /// Portions of so many examples, for an evaluation by itself.
+    pub fn of_examples(count: usize, layout: Layout) -> Self {
+        Self {
+            step: Limit::Examples(count),
+            portion: None,
+            layout,
+            seed: 0,
+        }
+    }
+
+    /// How many optimizer steps so many epochs take.
+    pub fn steps(&self, examples: &Examples, epochs: u64) -> u64 {
+        match self.step {
+            Limit::Examples(limit) => epochs * (examples.items().len().div_ceil(limit) as u64),
+            Limit::Tokens(_) => (0..epochs)
+                .map(|epoch| self.epoch(examples, epoch).1.len() as u64)
+                .sum(),
+        }
+    }
+
+    /// The examples of an evaluation, in order, in portions.
+    pub(crate) fn portions(&self, examples: &Examples) -> Vec<Vec<u32>> {
+        let sizes: Vec<usize> = examples.items().iter().map(|example| example.tokens()).collect();
+        let ranges = self.portion.unwrap_or(self.step).cut(&sizes);
+        ranges
+            .into_iter()
+            .map(|range| (range.start as u32..range.end as u32).collect())
+            .collect()
+    }
+
+    pub(crate) fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// The order of an epoch and its cut into steps.
+    fn epoch(&self, examples: &Examples, epoch: u64) -> (Vec<u32>, Vec<Range<usize>>) {
+        let order = shuffled(examples.items().len(), self.seed, epoch);
+        let ranges = self.step.cut(&sizes(examples, &order));
+        (order, ranges)
+    }
+
+    fn lay_out(&self, examples: &Examples, indices: &[u32], objective: &Objective, next: Position) -> Result<Step> {
+        let sizes = sizes(examples, indices);
+        let ranges = match self.portion {
+            Some(limit) => limit.cut(&sizes),
+            None => std::iter::once(0..indices.len()).collect(),
+        };
+        let portions = ranges
+            .into_iter()
+            .map(|range| MicroBatch::new(examples.items(), &indices[range], Some(objective), self.layout))
+            .collect::<Result<Vec<_>>>()?;
+        let targets = || portions.iter().flat_map(|portion| &portion.targets);
+        let soft = targets().filter(|target| target.soft).count();
+        let hard = targets().filter(|target| target.hard.is_some()).count();
+        Ok(Step {
+            soft,
+            hard,
+            examples: indices.len(),
+            tokens: sizes.iter().sum(),
+            next,
+            portions,
+        })
+    }
+}
+
+fn sizes(examples: &Examples, indices: &[u32]) -> Vec<usize> {
+    indices
+        .iter()
+        .map(|index| examples.items()[*index as usize].tokens())
+        .collect()
+}
+
+/// The steps of a run from a position on. Dropping it ends its thread.
+pub struct Loader {
+    steps: Option<Receiver<Result<Step>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Loader {
+    /// Starts laying out up to `count` steps, the first at `from`.
+    ///
+    /// # Errors
+    /// A training split without examples, or no thread to be had.
+    pub fn start(examples: Arc<Examples>, cut: Cut, objective: Objective, from: Position, count: u64) -> Result<Self> {
+        if examples.items().is_empty() {
+            return Err(Error::Data(
+                "no example of the training split has a target for a term with a weight; check data.train and [loss]"
+                    .into(),
+            ));
+        }
+        let (sender, steps) = sync_channel(1);
+        let work = move || {
+            let mut left = count;
+            let mut position = from;
+            while left > 0 {
+                let (order, ranges) = cut.epoch(&examples, position.epoch);
+                for range in ranges {
+                    if (range.start as u64) < position.used {
+                        continue;
+                    }
+                    if left == 0 {
+                        return;
+                    }
+                    left -= 1;
+                    let next = if range.end == order.len() {
+                        Position {
+                            epoch: position.epoch + 1,
+                            used: 0,
+                        }
+                    } else {
+                        Position {
+                            epoch: position.epoch,
+                            used: range.end as u64,
+                        }
+                    };
+                    let step = cut.lay_out(&examples, &order[range], &objective, next);
+                    let failed = step.is_err();
+                    if sender.send(step).is_err() || failed {
+                        return;
+                    }
+                }
+                position = Position {
+                    epoch: position.epoch + 1,
+                    used: 0,
+                };
+            }
+        };
+        let thread = std::thread::Builder::new().name("loader".into()).spawn(work);
+        let thread = thread.map_err(|error| Error::Output(format!("cannot start the loader's thread: {error}")))?;
+        Ok(Self {
+            steps: Some(steps),
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Iterator for Loader {
+    type Item = Result<Step>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.steps.as_ref()?.recv().ok()
+    }
+}
+
+impl Drop for Loader {
+    fn drop(&mut self) {
+        // The thread sees the closed channel at its next send.
+        self.steps = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the loader's thread panicked");
+        }
+    }
+}

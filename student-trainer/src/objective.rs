@@ -1,0 +1,149 @@
+//! What the student is asked to match, worked out against the data that is there.
+
+use decant_data::{Codec, SoftTargets};
+use decant_kernels::loss::{self, Tail};
+
+use crate::config::{HardTargets, LossConfig};
+use crate::{Error, Result};
+
+/// The loss as the training step needs it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Objective {
+    /// Weight of the soft term.
+    pub soft_weight: f32,
+    /// Weight of the hard term.
+    pub hard_weight: f32,
+    /// Temperature of the soft term.
+    pub temperature: f32,
+    /// What becomes of the mass outside the kept entries.
+    pub tail: Tail,
+    /// What the hard targets are.
+    pub hard_targets: HardTargets,
+    /// Where the temperature's log tails stand; `None` for `dense`, which needs none.
+    temperature_index: Option<usize>,
+    /// Whether soft targets can be asked at this temperature.
+    measurable: bool,
+}
+
+impl Objective {
+    /// Binds the configured loss to a codec; `None` for raw inputs.
+    ///
+    /// # Errors
+    /// A temperature that the codec cannot give.
+    pub fn new(config: &LossConfig, codec: Option<&Codec>) -> Result<Self> {
+        let asked = codec.map(|codec| codec.temperature_index(config.temperature));
+        let (temperature_index, measurable) = match asked {
+            Some(Ok(index)) => (index, true),
+            // Without a soft term the divergence is only measured, and can be done without.
+            Some(Err(error)) if config.soft_weight > 0.0 => return Err(error.into()),
+            Some(Err(_)) | None => (None, false),
+        };
+        if config.tail == crate::config::Tail::Renormalize && matches!(codec, Some(Codec::TopK { .. })) {
+            tracing::warn!(
+                "tail = \"renormalize\" spreads the teacher's mass outside the kept entries over them: a student equal \
+                 to its teacher is still pushed away from it; \"bucket\" has no such bias"
+            );
+        }
+        Ok(Self {
+            soft_weight: config.soft_weight,
+            hard_weight: config.hard_weight,
+            temperature: config.temperature,
+            tail: config.tail.into(),
+            hard_targets: config.hard_targets,
+            temperature_index,
+            measurable,
+        })
+    }
+
+    /// Whether the divergence from soft targets can be told at this temperature.
+    pub fn is_measurable(&self) -> bool {
+        self.measurable
+    }
+
+    /// `T^2 KL(teacher || student)` of one position; adds `scale` times its gradient to `grad`.
+    ///
+    /// # Errors
+    /// Soft targets of another shape than the student's row.
+    pub fn divergence(
+        &self,
+        student: &[f32],
+        targets: &SoftTargets,
+        position: usize,
+        scale: f32,
+        grad: &mut [f32],
+        gathered: &mut Vec<f32>,
+    ) -> Result<f64> {
+        match targets {
+            SoftTargets::Dense { classes, logits } => {
+                let teacher = logits.get(position * classes..(position + 1) * classes);
+                let teacher = teacher.filter(|row| row.len() == student.len()).ok_or_else(misshapen)?;
+                Ok(loss::kl_dense(student, teacher, self.temperature, scale, grad))
+            }
+            SoftTargets::TopK {
+                offsets,
+                ids,
+                gaps,
+                largest,
+                log_tails,
+            } => {
+                let tails = self
+                    .temperature_index
+                    .and_then(|index| log_tails.get(index))
+                    .ok_or_else(misshapen)?;
+                let (&[from, to], Some(largest), Some(log_tail)) = (
+                    offsets
+                        .get(position..position + 2)
+                        .and_then(|pair| pair.first_chunk())
+                        .ok_or_else(misshapen)?,
+                    largest.get(position),
+                    tails.get(position),
+                ) else {
+                    return Err(misshapen());
+                };
+                let kept = from as usize..to as usize;
+                let (Some(ids), Some(gaps)) = (ids.get(kept.clone()), gaps.get(kept)) else {
+                    return Err(misshapen());
+                };
+                if ids.iter().any(|id| *id as usize >= student.len()) {
+                    return Err(misshapen());
+                }
+                gathered.clear();
+                gathered.extend(gaps.iter().map(|gap| largest - gap));
+                Ok(loss::kl_top_k(
+                    student,
+                    ids,
+                    gathered,
+                    *log_tail,
+                    self.tail,
+                    self.temperature,
+                    scale,
+                    grad,
+                ))
+            }
+        }
+    }
+}
+
+/// The teacher's likeliest outcome at a position; equal ones: the lower id.
+pub fn teacher_argmax(targets: &SoftTargets, position: usize) -> Option<u32> {
+    match targets {
+        SoftTargets::Dense { classes, logits } => argmax(logits.get(position * classes..(position + 1) * classes)?),
+        SoftTargets::TopK { offsets, ids, .. } => ids.get(*offsets.get(position)? as usize).copied(),
+    }
+}
+
+/// Index of the largest entry, the first of equal ones; `None` for a row without a finite one.
+pub(crate) fn argmax(row: &[f32]) -> Option<u32> {
+    let mut best = None;
+    let mut largest = f32::NEG_INFINITY;
+    for (index, value) in row.iter().enumerate() {
+        if *value > largest {
+            (best, largest) = (Some(index as u32), *value);
+        }
+    }
+    best
+}
+
+fn misshapen() -> Error {
+    Error::Bug("soft targets of another shape than the plan says reached the loss".into())
+}

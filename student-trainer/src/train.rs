@@ -1,0 +1,403 @@
+//! A training run from its configuration to its report.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use candle_core::{DType, Device};
+use decant_cli::Progress;
+use decant_data::Task;
+use decant_models::{Checkpoint, Model};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::batch::Layout;
+use crate::checkpoint::{Checkpoints, State, replace};
+use crate::config::{Config, HardTargets};
+use crate::data::Source;
+use crate::evaluate::{Evaluation, Judge};
+use crate::examples::Examples;
+use crate::fit::Outcomes;
+use crate::gradients::Gradients;
+use crate::head::Chunks;
+use crate::loader::{Cut, Loader, Position, Step};
+use crate::metrics::{EvaluationMetrics, Metrics, StepMetrics, peak_rss_bytes};
+use crate::objective::Objective;
+use crate::optimizer::Optimizer;
+use crate::order::shuffled;
+use crate::run::{Identity, Run};
+use crate::schedule::learning_rate;
+use crate::step::{Learner, Losses};
+use crate::student::Student;
+use crate::unigram::Unigram;
+use crate::{Error, Result};
+
+/// What a run came to: `report.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// On the held-out part, where there is one.
+    pub evaluation: Option<Evaluation>,
+    /// Optimizer steps.
+    pub steps: u64,
+    /// Passes over the training examples, the last one counted as far as it went.
+    pub epochs: f64,
+    /// Examples that were trained on.
+    pub examples: usize,
+    /// Of those, how many true labels were seen.
+    pub labels: usize,
+    /// Numbers that were trained.
+    pub parameters: usize,
+    /// Training time in all processes of the run.
+    pub seconds: f64,
+    /// The largest resident size of the last process; absent where the system does not tell.
+    pub peak_rss_bytes: Option<u64>,
+    /// The configuration, in full.
+    pub config: Value,
+    /// Student, data and build.
+    pub provenance: Value,
+}
+
+/// Trains as configured; goes on from the newest checkpoint where `output` holds the same run.
+///
+/// # Errors
+/// What is wrong with the configuration, the data, the student or the output folder; a loss or gradient that is not
+/// finite.
+pub fn train(config: &Config, output: &Path) -> Result<Report> {
+    let started = Instant::now();
+    let mut student = Student::open(&config.student.path)?;
+    let source = Source::open(&config.data, &mut student)?;
+    let objective = Objective::new(&config.loss, source.codec())?;
+    let identity = Identity::new(
+        config,
+        student.identity(config.student.from_scratch)?,
+        source.provenance()?,
+    )?;
+    let run = Run::open(output, &identity)?;
+    let description = student.describe_in(&run.student())?;
+
+    let (training, held_out) = splits(config, &source, &student, &objective)?;
+    let layout = Layout {
+        image: student.config().image_shape(),
+        row_tokens: config.training.row_tokens,
+    };
+    let cut = Cut::new(&config.training, layout, config.seed);
+    let total = match (config.training.steps, config.training.epochs) {
+        (Some(steps), _) => steps,
+        (None, epochs) => cut.steps(&training, epochs.unwrap_or(1)),
+    };
+    let unigram = held_out
+        .as_ref()
+        .and_then(|_| Unigram::fit(&training, source.outcomes()));
+
+    let checkpoints = run.checkpoints()?;
+    let (model, state, optimizer) = start(config, &student, &checkpoints)?;
+    tracing::info!(
+        "{} parameters, {} training examples, {} held out, {total} steps{}",
+        model.parameters().count(),
+        training.items().len(),
+        held_out.as_ref().map_or(0, |examples| examples.items().len()),
+        if state.step > 0 {
+            format!(", going on from step {}", state.step)
+        } else {
+            String::new()
+        }
+    );
+    if state.step > total {
+        return Err(Error::Output(format!(
+            "{} has gone {} steps, more than the {total} asked for",
+            output.display(),
+            state.step
+        )));
+    }
+    let metrics = Metrics::open(run.metrics(), state.step)?;
+    let mut trainer = Trainer {
+        config,
+        training: Arc::new(training),
+        held_out,
+        objective,
+        outcomes: source.outcomes().clone(),
+        cut,
+        total,
+        unigram,
+        gradients: Gradients::new(model.parameters()),
+        chunks: Chunks::default(),
+        model,
+        optimizer,
+        state,
+        metrics,
+        checkpoints,
+        description,
+        loading: started.elapsed().as_secs_f64(),
+    };
+    let evaluation = trainer.run()?;
+    let report = trainer.report(evaluation, &identity)?;
+    write_model(&run, &trainer)?;
+    let json = serde_json::to_vec_pretty(&report).map_err(|error| Error::Bug(error.to_string()))?;
+    replace(&run.report(), &json)?;
+    Ok(report)
+}
+
+/// The training part, without what teaches nothing, and the held-out part.
+fn splits(
+    config: &Config,
+    source: &Source,
+    student: &Student,
+    objective: &Objective,
+) -> Result<(Examples, Option<Examples>)> {
+    let all = source.load(&config.data.train, student)?;
+    let (mut training, held_out) = match config.data.held_out {
+        Some(fraction) => {
+            let (training, held_out) = all.split_off(fraction);
+            (training, Some(held_out))
+        }
+        None if config.data.evaluate.is_empty() => (all, None),
+        None => (all, Some(source.load(&config.data.evaluate, student)?)),
+    };
+    if let Some(held_out) = &held_out
+        && held_out.items().is_empty()
+    {
+        return Err(Error::Config(
+            "the part to evaluate on is empty; check data.evaluate or data.held_out".into(),
+        ));
+    }
+    let without = training.keep_teaching(objective);
+    if without > 0 {
+        tracing::info!("left out {without} training examples without a target for any term that has a weight");
+    }
+    if student.task()? == Task::ImageClassification {
+        tracing::info!(
+            "{} of {} training examples have a label",
+            training.labels(),
+            training.items().len()
+        );
+    }
+    Ok((training, held_out))
+}
+
+/// The model, where the run stands, and the optimizer: from the newest checkpoint, or new.
+fn start(config: &Config, student: &Student, checkpoints: &Checkpoints) -> Result<(Box<dyn Model>, State, Optimizer)> {
+    if let Some(step) = checkpoints.steps()?.last() {
+        let (state, optimizer) = checkpoints.read(*step)?;
+        let model = Checkpoint::open(&checkpoints.model(*step))?.load(DType::F32, &Device::Cpu)?;
+        return Ok((model, state, optimizer));
+    }
+    let model = student.start(config.seed, config.student.from_scratch)?;
+    let optimizer = Optimizer::new(model.parameters());
+    Ok((
+        model,
+        State {
+            step: 0,
+            position: Position::default(),
+            seconds: 0.0,
+        },
+        optimizer,
+    ))
+}
+
+struct Trainer<'a> {
+    config: &'a Config,
+    training: Arc<Examples>,
+    held_out: Option<Examples>,
+    objective: Objective,
+    outcomes: Outcomes,
+    cut: Cut,
+    total: u64,
+    unigram: Option<Unigram>,
+    gradients: Gradients,
+    chunks: Chunks,
+    model: Box<dyn Model>,
+    optimizer: Optimizer,
+    state: State,
+    metrics: Metrics,
+    checkpoints: Checkpoints,
+    description: Checkpoint,
+    /// Seconds before the first step of this process.
+    loading: f64,
+}
+
+impl Trainer<'_> {
+    /// Takes the steps that are left; the evaluation after the last.
+    fn run(&mut self) -> Result<Option<Evaluation>> {
+        let left = self.total - self.state.step;
+        let progress = Progress::new(Some(self.total), "steps", "training").already(self.state.step);
+        let loader = Loader::start(
+            Arc::clone(&self.training),
+            self.cut.clone(),
+            self.objective.clone(),
+            self.state.position,
+            left,
+        )?;
+        let before = self.state.seconds + std::mem::take(&mut self.loading);
+        let started = Instant::now();
+        let mut last = before;
+        let mut evaluation = None;
+        for step in loader {
+            let step = step?;
+            let (losses, grad_norm, rate) = self.step(&step)?;
+            let seconds = before + started.elapsed().as_secs_f64();
+            self.state.seconds = seconds;
+            let taken = (seconds - last).max(f64::MIN_POSITIVE);
+            last = seconds;
+            self.metrics.append(&StepMetrics {
+                step: self.state.step,
+                loss: losses.total,
+                soft_loss: losses.soft,
+                hard_loss: losses.hard,
+                learning_rate: rate,
+                grad_norm,
+                examples_per_second: step.examples as f64 / taken,
+                tokens_per_second: (step.tokens > 0).then(|| step.tokens as f64 / taken),
+                seconds,
+                peak_rss_bytes: peak_rss_bytes(),
+            })?;
+            progress.set(self.state.step);
+            evaluation = if self.due(self.config.training.evaluate_every) {
+                self.evaluate()?
+            } else {
+                None
+            };
+            if self.due(self.config.training.checkpoint_every) {
+                self.checkpoint()?;
+            }
+            if evaluation.is_some() || self.due(self.config.training.checkpoint_every) {
+                // Their time is the run's, but no step's.
+                last = before + started.elapsed().as_secs_f64();
+            }
+        }
+        progress.finish();
+        if evaluation.is_none() {
+            evaluation = self.evaluate()?;
+        }
+        self.state.seconds = before + started.elapsed().as_secs_f64();
+        if left > 0 && !self.due(self.config.training.checkpoint_every) {
+            self.checkpoint()?;
+        }
+        Ok(evaluation)
+    }
+
+    fn due(&self, every: u64) -> bool {
+        every > 0 && self.state.step.is_multiple_of(every)
+    }
+
+    /// One optimizer step; its losses, the norm of its gradient before clipping, and its learning rate.
+    fn step(&mut self, step: &Step) -> Result<(Losses, f64, f64)> {
+        let number = self.state.step + 1;
+        let learner = Learner {
+            model: &*self.model,
+            objective: &self.objective,
+            outcomes: &self.outcomes,
+        };
+        let losses = learner.gradients(step, self.training.items(), &mut self.gradients, &mut self.chunks)?;
+        if !losses.total.is_finite() {
+            return Err(Error::Diverged {
+                step: number,
+                what: "loss".into(),
+                value: losses.total,
+            });
+        }
+        let (norm, bad) = self.gradients.norm();
+        if !norm.is_finite() {
+            let what = format!("gradient of {}", bad.unwrap_or("all parameters"));
+            return Err(Error::Diverged {
+                step: number,
+                what,
+                value: norm,
+            });
+        }
+        let limit = self.config.optimizer.clip_norm;
+        if limit > 0.0 && norm > limit {
+            self.gradients.scale((limit / norm) as f32);
+        }
+        let rate = learning_rate(&self.config.optimizer, number, self.total);
+        self.optimizer
+            .update(self.model.parameters(), &self.gradients, &self.config.optimizer, rate)?;
+        self.state.step = number;
+        self.state.position = step.next;
+        Ok((losses, norm, rate))
+    }
+
+    /// Judges the held-out part and notes it in the metrics.
+    fn evaluate(&mut self) -> Result<Option<Evaluation>> {
+        let Some(held_out) = &self.held_out else {
+            return Ok(None);
+        };
+        let judge = Judge {
+            model: &*self.model,
+            outcomes: &self.outcomes,
+            objective: &self.objective,
+            cut: &self.cut,
+            unigram: self.unigram.as_ref(),
+        };
+        let evaluation = judge.evaluate(held_out, &mut self.chunks)?;
+        self.metrics.append(&EvaluationMetrics {
+            step: self.state.step,
+            evaluation: evaluation.clone(),
+        })?;
+        Ok(Some(evaluation))
+    }
+
+    fn checkpoint(&self) -> Result<()> {
+        let keep = self.config.training.keep;
+        self.checkpoints
+            .write(&self.state, &self.description, &*self.model, &self.optimizer, keep)
+    }
+
+    fn report(&self, evaluation: Option<Evaluation>, identity: &Identity) -> Result<Report> {
+        let examples = self.training.items().len();
+        let position = self.state.position;
+        let part = if examples == 0 {
+            0.0
+        } else {
+            position.used as f64 / examples as f64
+        };
+        Ok(Report {
+            evaluation,
+            steps: self.state.step,
+            epochs: position.epoch as f64 + part,
+            examples,
+            labels: self.labels_seen(),
+            parameters: self.model.parameters().count(),
+            seconds: self.state.seconds,
+            peak_rss_bytes: peak_rss_bytes(),
+            config: serde_json::to_value(self.config).map_err(|error| Error::Bug(error.to_string()))?,
+            provenance: serde_json::json!({
+                "student": identity.student,
+                "data": identity.data,
+                "build": identity.build,
+            }),
+        })
+    }
+
+    /// How many different labels the student saw: those of the examples that it was trained on.
+    fn labels_seen(&self) -> usize {
+        if self.config.loss.hard_weight == 0.0 || self.config.loss.hard_targets != HardTargets::Labels {
+            return 0;
+        }
+        let Position { epoch, used } = self.state.position;
+        if epoch > 0 {
+            return self.training.labels();
+        }
+        let items = self.training.items();
+        let order = shuffled(items.len(), self.config.seed, 0);
+        order
+            .iter()
+            .take(used as usize)
+            .filter(|index| items[**index as usize].label.is_some())
+            .count()
+    }
+}
+
+/// Puts the trained model in its place, over the one of an earlier end of the same run.
+fn write_model(run: &Run, trainer: &Trainer<'_>) -> Result<()> {
+    let place = run.model();
+    let beside = place.with_extension("writing");
+    if beside.exists() {
+        fs::remove_dir_all(&beside).map_err(Error::io("removing", &beside))?;
+    }
+    trainer.description.save(&*trainer.model, &beside)?;
+    if place.exists() {
+        fs::remove_dir_all(&place).map_err(Error::io("removing", &place))?;
+    }
+    fs::rename(&beside, &place).map_err(Error::io("writing", &place))
+}
