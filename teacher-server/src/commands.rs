@@ -3,11 +3,11 @@
 mod report;
 mod signals;
 
+use crate::Result;
 use crate::args::{ModelArgs, PlanCommand, PrecomputeArgs, WorkArgs};
 use crate::capture::{self, CancelFlag, Start};
 use crate::planning;
 use crate::teacher::{Profile, Teacher};
-use crate::Result;
 use decant_cli::Progress;
 use decant_data::{Dataset, Store};
 

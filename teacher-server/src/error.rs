@@ -30,20 +30,9 @@ pub enum Error {
         reason: String,
     },
 
-    /// The teacher at hand is not the plan's.
-    #[error("the plan was made for another teacher: {what} is {planned} in the plan and {found} in {place}; {mend}")]
-    OtherTeacher {
-        /// What differs.
-        what: &'static str,
-        /// As the plan has it.
-        planned: String,
-        /// As it is.
-        found: String,
-        /// The checkpoint at hand.
-        place: String,
-        /// What to do.
-        mend: &'static str,
-    },
+    /// The teacher at hand is not the plan's: what differs, with both sides.
+    #[error("the plan was made for another teacher: {0}")]
+    OtherTeacher(String),
 
     /// Signals cannot be listened to.
     #[error("signals cannot be listened to: {0}")]
@@ -64,7 +53,7 @@ impl Error {
         match self {
             Self::Teacher(error) => error.kind(),
             Self::Data(error) => error.kind(),
-            Self::Request(_) | Self::Example { .. } | Self::OtherTeacher { .. } => Kind::FixInput,
+            Self::Request(_) | Self::Example { .. } | Self::OtherTeacher(_) => Kind::FixInput,
             Self::Cancelled | Self::Signals(_) => Kind::Retry,
             Self::Lost(_) => Kind::Bug,
         }

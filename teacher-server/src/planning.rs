@@ -54,7 +54,7 @@ pub fn plan(
         counts: Counts::default(),
         first_too_long: None,
     };
-    for source in request.grouped_sources() {
+    for source in &request.sources {
         reading.source(source, cancel, read)?;
     }
     let Reading { planner, counts, .. } = reading.refuse_too_long()?;
@@ -92,16 +92,21 @@ impl Reading<'_> {
     }
 
     fn block(&mut self, split: &str, raw: Vec<RawExample>) -> Result<()> {
-        let named = raw.into_iter().map(|raw| Ok((self.ids.assign(&raw)?, raw))).collect::<Result<Vec<_>>>()?;
+        let named = raw
+            .into_iter()
+            .map(|raw| Ok((self.ids.assign(&raw)?, raw)))
+            .collect::<Result<Vec<_>>>()?;
         let preparer = &self.preparer;
         // collected in order, so that the first error reported is the first in the file
-        let prepared: Vec<Result<Prepared>> =
-            named.into_par_iter().map(|(id, raw)| preparer.prepare(id, raw)).collect();
+        let prepared: Vec<Result<Prepared>> = named
+            .into_par_iter()
+            .map(|(id, raw)| preparer.prepare(id, raw))
+            .collect();
         for prepared in prepared {
             match prepared? {
                 Prepared::Kept { examples, truncated } => {
                     self.counts.truncated += u64::from(truncated);
-                    for example in &examples {
+                    for example in examples {
                         self.planner.push(split, example)?;
                     }
                 }
@@ -117,7 +122,9 @@ impl Reading<'_> {
 
     /// Refuses the inputs as a whole when an example is too long: leaving it out would change what is learned.
     fn refuse_too_long(self) -> Result<Self> {
-        let Some((place, tokens)) = self.first_too_long else { return Ok(self) };
+        let Some((place, tokens)) = self.first_too_long else {
+            return Ok(self);
+        };
         let limit = self.preparer.spec.max_length.unwrap_or_default();
         let Counts { refused, read, .. } = self.counts;
         Err(Error::Example {

@@ -16,7 +16,12 @@ pub struct PlanArgs {
     pub input: Option<PathBuf>,
 
     /// Input file of a named split; may be repeated, also for one name
-    #[arg(long = "split", value_name = "NAME=FILE", env = "DECANT_SPLIT", value_delimiter = ',')]
+    #[arg(
+        long = "split",
+        value_name = "NAME=FILE",
+        env = "DECANT_SPLIT",
+        value_delimiter = ','
+    )]
     pub splits: Vec<SplitFile>,
 
     /// Folder or object-store URL of the dataset
@@ -32,7 +37,13 @@ pub struct PlanArgs {
     pub top_k: u32,
 
     /// Temperatures that top_k stores the tail for, and students may train at
-    #[arg(long, value_name = "T,T", value_delimiter = ',', default_value = "1", env = "DECANT_TEMPERATURES")]
+    #[arg(
+        long,
+        value_name = "T,T",
+        value_delimiter = ',',
+        default_value = "1",
+        env = "DECANT_TEMPERATURES"
+    )]
     pub temperatures: Vec<f32>,
 
     /// Numbers that logits are stored in [default: f32 for dense, f16 for top_k]
@@ -106,11 +117,16 @@ impl PlanArgs {
     /// # Errors
     /// No input; a flag of windows without `--window`.
     pub fn request(&self) -> Result<PlanRequest> {
-        let train = self.input.iter().map(|path| Source { split: "train".to_owned(), path: path.clone() });
+        let train = self.input.iter().map(|path| Source {
+            split: "train".to_owned(),
+            path: path.clone(),
+        });
         let named = self.splits.iter().map(|SplitFile(source)| source.clone());
         let sources: Vec<Source> = train.chain(named).collect();
         if sources.is_empty() {
-            return Err(Error::Request("there is no input: give --input FILE or --split NAME=FILE".to_owned()));
+            return Err(Error::Request(
+                "there is no input: give --input FILE or --split NAME=FILE".to_owned(),
+            ));
         }
         Ok(PlanRequest {
             reading: ReadOptions {
@@ -148,7 +164,11 @@ impl PlanArgs {
         match (self.window, self.stride, &self.prefix) {
             (None, None, None) => Ok(None),
             (None, ..) => Err(Error::Request("--stride and --prefix go with --window".to_owned())),
-            (Some(length), stride, prefix) => Ok(Some(WindowRequest { length, stride, prefix: prefix.clone() })),
+            (Some(length), stride, prefix) => Ok(Some(WindowRequest {
+                length,
+                stride,
+                prefix: prefix.clone(),
+            })),
         }
     }
 }
@@ -162,9 +182,10 @@ impl FromStr for SplitFile {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.split_once('=') {
-            Some((split, path)) if !split.is_empty() && !path.is_empty() => {
-                Ok(Self(Source { split: split.to_owned(), path: PathBuf::from(path) }))
-            }
+            Some((split, path)) if !split.is_empty() && !path.is_empty() => Ok(Self(Source {
+                split: split.to_owned(),
+                path: PathBuf::from(path),
+            })),
             _ => Err("expected NAME=FILE, such as test=test.parquet".to_owned()),
         }
     }

@@ -64,17 +64,27 @@ impl ShardArgs {
     fn start_in(&self, variable: impl Fn(&str) -> Option<String>) -> Result<Start> {
         let number = |name: &str| match variable(name).filter(|text| !text.is_empty()) {
             None => Ok(None),
-            Some(text) => {
-                text.parse().map(Some).map_err(|_| Error::Request(format!("{name} is {text:?}, not a number from 0 up")))
-            }
+            Some(text) => text
+                .parse()
+                .map(Some)
+                .map_err(|_| Error::Request(format!("{name} is {text:?}, not a number from 0 up"))),
         };
         let start = match self.shard_index {
-            Some(index) => Start { index, count: self.shard_count },
+            Some(index) => Start {
+                index,
+                count: self.shard_count,
+            },
             None => match number("SLURM_ARRAY_TASK_ID")? {
-                Some(index) => Start { index, count: self.shard_count.or(number("SLURM_ARRAY_TASK_COUNT")?) },
+                Some(index) => Start {
+                    index,
+                    count: self.shard_count.or(number("SLURM_ARRAY_TASK_COUNT")?),
+                },
                 None => {
                     let index = number("JOB_COMPLETION_INDEX")?.unwrap_or_default();
-                    Start { index, count: self.shard_count }
+                    Start {
+                        index,
+                        count: self.shard_count,
+                    }
                 }
             },
         };
@@ -90,8 +100,16 @@ mod tests {
     use super::{ShardArgs, Start};
 
     fn start(flags: (Option<u32>, Option<u32>), variables: &[(&str, &str)]) -> Result<Start, String> {
-        let args = ShardArgs { shard_index: flags.0, shard_count: flags.1 };
-        let find = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        let args = ShardArgs {
+            shard_index: flags.0,
+            shard_count: flags.1,
+        };
+        let find = |name: &str| {
+            variables
+                .iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| (*value).to_owned())
+        };
         args.start_in(find).map_err(|error| error.to_string())
     }
 
@@ -102,14 +120,33 @@ mod tests {
         let kubernetes = ("JOB_COMPLETION_INDEX", "5");
         assert_eq!(start((None, None), &[]), Ok(Start { index: 0, count: None }));
         assert_eq!(start((None, None), &[kubernetes]), Ok(Start { index: 5, count: None }));
-        assert_eq!(start((None, None), &[slurm, tasks, kubernetes]), Ok(Start { index: 3, count: Some(8) }));
-        assert_eq!(start((Some(1), None), &[slurm, tasks]), Ok(Start { index: 1, count: None }));
-        assert_eq!(start((None, Some(2)), &[slurm, tasks]), Ok(Start { index: 3, count: Some(2) }));
+        assert_eq!(
+            start((None, None), &[slurm, tasks, kubernetes]),
+            Ok(Start {
+                index: 3,
+                count: Some(8)
+            })
+        );
+        assert_eq!(
+            start((Some(1), None), &[slurm, tasks]),
+            Ok(Start { index: 1, count: None })
+        );
+        assert_eq!(
+            start((None, Some(2)), &[slurm, tasks]),
+            Ok(Start {
+                index: 3,
+                count: Some(2)
+            })
+        );
     }
 
     #[test]
     fn what_is_no_number_is_refused_by_name() {
-        assert!(start((None, None), &[("JOB_COMPLETION_INDEX", "x")]).unwrap_err().contains("JOB_COMPLETION_INDEX"));
+        assert!(
+            start((None, None), &[("JOB_COMPLETION_INDEX", "x")])
+                .unwrap_err()
+                .contains("JOB_COMPLETION_INDEX")
+        );
         assert!(start((None, Some(0)), &[]).unwrap_err().contains("--shard-count"));
     }
 }

@@ -7,7 +7,7 @@
 ///
 /// Examples are sorted by size, ties by input order, and a batch grows while its padded size, the number of its
 /// examples times its largest one, is within `budget`. An example over the budget gets a batch of its own.
-pub fn cut(sizes: &[usize], budget: usize) -> Vec<Vec<usize>> {
+pub(super) fn cut(sizes: &[usize], budget: usize) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..sizes.len()).collect();
     order.sort_by_key(|&index| sizes[index]); // stable: ties stay in input order
     let mut batches: Vec<Vec<usize>> = Vec::new();

@@ -1,6 +1,6 @@
 //! Makes batches ready for the device, a little ahead of it.
 
-use crate::teacher::{Content, Teacher, Work};
+use crate::teacher::{Teacher, Work};
 use crate::{Error, Result};
 use decant_data::{BatchBudget, Example, PlanSpec};
 use std::sync::mpsc::SyncSender;
@@ -17,7 +17,10 @@ pub(super) fn sizes(examples: &[Example], spec: &PlanSpec, pixels: usize) -> (Ve
         BatchBudget::Tokens(budget) => (budget, &|example| example.tokens().len()),
         BatchBudget::Pixels(budget) => (budget, &|_| pixels),
     };
-    (examples.iter().map(size).collect(), usize::try_from(budget).unwrap_or(usize::MAX))
+    (
+        examples.iter().map(size).collect(),
+        usize::try_from(budget).unwrap_or(usize::MAX),
+    )
 }
 
 /// Prepares every batch in order, until the receiver is gone.
@@ -29,10 +32,17 @@ pub(super) fn run(
     out: &SyncSender<Result<Prepared>>,
 ) {
     for places in batches {
-        let inputs = places.iter().map(|&place| teacher.input(&examples[place])).collect::<Result<Vec<_>, _>>();
+        let inputs = places
+            .iter()
+            .map(|&place| teacher.input(&examples[place]))
+            .collect::<Result<Vec<_>, _>>();
         let prepared = inputs.map_err(Error::from).map(|inputs| Prepared {
             places,
-            work: Work { inputs, codec: spec.codec.clone(), chunk_rows: spec.chunk_rows as usize },
+            work: Work {
+                inputs,
+                codec: spec.codec.clone(),
+                chunk_rows: spec.chunk_rows as usize,
+            },
         });
         let failed = prepared.is_err();
         if out.send(prepared).is_err() || failed {

@@ -4,7 +4,7 @@ use super::prepare::{self, Prepared};
 use super::{CancelFlag, batches};
 use crate::teacher::{Answer, Pending, Teacher};
 use crate::{Error, Result};
-use decant_data::{Attempt, Build, CommitOutcome, Dataset, Example, PlanSpec, Row};
+use decant_data::{Attempt, Build, CommitOutcome, Dataset, Example, Row};
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, sync_channel};
 
@@ -44,7 +44,9 @@ pub fn run_shard(
     cancel: &CancelFlag,
     progress: &mut dyn FnMut(Step),
 ) -> Result<Captured> {
-    let Some(attempt) = dataset.begin(shard)? else { return Ok(Captured::ByAnother) };
+    let Some(attempt) = dataset.begin(shard)? else {
+        return Ok(Captured::ByAnother);
+    };
     let spec = &dataset.plan().spec;
     let examples = dataset.inputs(shard)?;
     let (sizes, budget) = prepare::sizes(&examples, spec, teacher.profile().pixels());
@@ -86,7 +88,9 @@ fn ask_all(
             asked.push_back((places, teacher.submit(work)?));
         }
         if asked.len() == IN_FLIGHT || drained {
-            let Some((places, pending)) = asked.pop_front() else { return Ok(()) };
+            let Some((places, pending)) = asked.pop_front() else {
+                return Ok(());
+            };
             let answers = pending.wait()?.into_iter().collect::<Result<Vec<_>, _>>()?;
             put(places, answers)?;
         }
@@ -104,7 +108,12 @@ struct Rows<'a> {
 impl<'a> Rows<'a> {
     fn new(examples: &'a [Example], attempt: Attempt) -> Self {
         let waiting = std::iter::repeat_with(|| None).take(examples.len()).collect();
-        Self { examples, waiting, next: 0, attempt }
+        Self {
+            examples,
+            waiting,
+            next: 0,
+            attempt,
+        }
     }
 
     /// Takes the answers of one batch, and pushes every row whose turn has come.
@@ -117,7 +126,7 @@ impl<'a> Rows<'a> {
         }
         while let Some(answer) = self.waiting.get_mut(self.next).and_then(Option::take) {
             let example = self.examples[self.next].clone();
-            self.attempt.push(&Row::new(example, answer.targets, &answer.entropy)?)?;
+            self.attempt.push(Row::new(example, answer.targets, &answer.entropy)?)?;
             self.next += 1;
         }
         Ok(step)

@@ -88,9 +88,24 @@ pub fn check_teacher(spec: &PlanSpec, profile: &Profile) -> Result<()> {
     let model = "give --model the checkpoint that the plan was made with";
     let run = "run it as the plan says";
     let pairs = [
-        ("config.json (sha256)", planned.config_sha256.clone(), found.config_sha256.clone(), model),
-        ("the weights (sha256)", planned.weights_sha256.clone(), found.weights_sha256.clone(), model),
-        ("the tokenizer's id-to-token map (sha256)", map(spec.tokenizer.as_ref()), map(tokenizer.as_ref()), model),
+        (
+            "config.json (sha256)",
+            planned.config_sha256.clone(),
+            found.config_sha256.clone(),
+            model,
+        ),
+        (
+            "the weights (sha256)",
+            planned.weights_sha256.clone(),
+            found.weights_sha256.clone(),
+            model,
+        ),
+        (
+            "the tokenizer's id-to-token map (sha256)",
+            map(spec.tokenizer.as_ref()),
+            map(tokenizer.as_ref()),
+            model,
+        ),
         (
             "preprocessor_config.json (sha256)",
             hash(&planned.preprocessor_sha256),
@@ -102,9 +117,10 @@ pub fn check_teacher(spec: &PlanSpec, profile: &Profile) -> Result<()> {
     ];
     match pairs.into_iter().find(|(_, planned, found, _)| planned != found) {
         None => Ok(()),
-        Some((what, planned, found, mend)) => {
-            Err(Error::OtherTeacher { what, planned, found, place: profile.dir().display().to_string(), mend })
-        }
+        Some((what, planned, found, mend)) => Err(Error::OtherTeacher(format!(
+            "{what} is {planned} in the plan and {found} in {}; {mend}",
+            profile.dir().display()
+        ))),
     }
 }
 
@@ -122,7 +138,11 @@ mod tests {
         assert_eq!(order(1, Some(2), 4), [2, 3, 0, 1]);
         assert_eq!(order(2, Some(3), 10), [6, 7, 8, 9, 0, 1, 2, 3, 4, 5]);
         assert_eq!(order(5, None, 4), [1, 2, 3, 0], "without a count the index is a shard");
-        assert_eq!(order(7, Some(3), 3), [1, 2, 0], "a sparse array may number its tasks past their count");
+        assert_eq!(
+            order(7, Some(3), 3),
+            [1, 2, 0],
+            "a sparse array may number its tasks past their count"
+        );
         assert!(order(3, Some(4), 0).is_empty());
     }
 }

@@ -9,7 +9,10 @@ use decant_data::{Dataset, Manifest, Plan, Task};
 pub(super) fn planned(dataset: &Dataset) {
     let plan = dataset.plan();
     let (examples, positions, shards) = (plan.examples(), plan.positions(), plan.shards.len());
-    let mut line = format!("plan {}: {examples} examples, {positions} positions, {shards} shards", plan.id);
+    let mut line = format!(
+        "plan {}: {examples} examples, {positions} positions, {shards} shards",
+        plan.id
+    );
     let counts = plan.counts;
     for (count, what) in [
         (counts.blank, "blank lines skipped"),
@@ -39,7 +42,11 @@ pub(super) fn nothing_left(dataset: &Dataset) -> Result<bool> {
     let done = status.missing.is_empty();
     if done {
         let (url, shards) = (dataset.store().url(), status.shards);
-        let next = if status.sealed { "it is sealed".to_owned() } else { format!("soft-labels seal {url} makes it whole") };
+        let next = if status.sealed {
+            "it is sealed".to_owned()
+        } else {
+            format!("soft-labels seal {url} makes it whole")
+        };
         println!("every one of {shards} shards is committed already, nothing to do; {next}");
     }
     Ok(done)
@@ -47,15 +54,25 @@ pub(super) fn nothing_left(dataset: &Dataset) -> Result<bool> {
 
 /// One line about what this worker did.
 pub(super) fn worked(worked: &Worked) {
-    let Worked { committed, by_others, done } = worked;
+    let Worked {
+        committed,
+        by_others,
+        done,
+    } = worked;
     let Step { examples, positions } = done;
-    println!("committed {committed} shards: {examples} examples, {positions} positions; {by_others} were committed before");
+    println!(
+        "committed {committed} shards: {examples} examples, {positions} positions; {by_others} were committed before"
+    );
 }
 
 /// One line about the whole dataset.
 pub(super) fn sealed(dataset: &Dataset, manifest: &Manifest) {
-    let bytes: u64 = manifest.files.iter().map(|file| file.bytes).sum();
-    println!("sealed {}: {} files, {bytes} bytes", dataset.store().url(), manifest.files.len());
+    let bytes: u64 = manifest.files.iter().map(|file| file.object.bytes).sum();
+    println!(
+        "sealed {}: {} files, {bytes} bytes",
+        dataset.store().url(),
+        manifest.files.len()
+    );
 }
 
 /// The progress of a capture: positions for language models, images otherwise.
@@ -72,10 +89,22 @@ impl Capturing {
             .shards
             .iter()
             .filter(|shard| missing.contains(&shard.index))
-            .map(|shard| left(&Step { examples: shard.examples, positions: shard.positions }))
+            .map(|shard| {
+                left(&Step {
+                    examples: shard.examples,
+                    positions: shard.positions,
+                })
+            })
             .sum();
-        let unit = if task == Task::CausalLm { "positions" } else { "examples" };
-        Self { progress: Progress::new(Some(total), unit, "capturing"), task }
+        let unit = if task == Task::CausalLm {
+            "positions"
+        } else {
+            "examples"
+        };
+        Self {
+            progress: Progress::new(Some(total), unit, "capturing"),
+            task,
+        }
     }
 
     pub(super) fn add(&self, step: Step) {
@@ -88,7 +117,11 @@ impl Capturing {
 }
 
 fn units(task: Task, step: &Step) -> u64 {
-    if task == Task::CausalLm { step.positions } else { step.examples }
+    if task == Task::CausalLm {
+        step.positions
+    } else {
+        step.examples
+    }
 }
 
 /// The stages of sealing, each with its own bar.

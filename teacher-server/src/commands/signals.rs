@@ -11,7 +11,10 @@ const ABORTED: i32 = 143;
 pub(super) fn cancel_on_signal() -> Result<CancelFlag> {
     let cancel = CancelFlag::new();
     let raised = cancel.clone();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(Error::Signals)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()
+        .map_err(Error::Signals)?;
     let (mut terminate, mut interrupt) = {
         let _inside = runtime.enter();
         (
@@ -29,11 +32,16 @@ pub(super) fn cancel_on_signal() -> Result<CancelFlag> {
                 if heard > 0 {
                     std::process::exit(ABORTED);
                 }
-                eprintln!("stopping: the shard under way is dropped, what is committed stays; once more aborts at once");
+                eprintln!(
+                    "stopping: the shard under way is dropped, what is committed stays; once more aborts at once"
+                );
                 raised.cancel();
             }
         });
     };
-    std::thread::Builder::new().name("signals".to_owned()).spawn(listen).map_err(Error::Signals)?;
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(listen)
+        .map_err(Error::Signals)?;
     Ok(cancel)
 }

@@ -39,14 +39,26 @@ impl Preparer<'_> {
     /// An example that the teacher cannot read, or a label that is none of its classes.
     pub(super) fn prepare(&self, id: String, raw: RawExample) -> Result<Prepared> {
         let place = raw.place.to_string();
-        let refuse = |reason: String| Error::Example { place: place.clone(), reason };
+        let refuse = |reason: String| Error::Example {
+            place: place.clone(),
+            reason,
+        };
         let label = self.label(raw.label).map_err(refuse)?;
         match (self.profile.reads(), raw.content) {
             (Reads::Images(processor), Content::Image(bytes)) => {
                 processor.decode(&bytes).map_err(|error| refuse(error.to_string()))?;
                 let content = ExampleContent::Image(bytes);
-                let example = Example { id, view: 0, content, label, loss_mask: None };
-                Ok(Prepared::Kept { examples: vec![example], truncated: false })
+                let example = Example {
+                    id,
+                    view: 0,
+                    content,
+                    label,
+                    loss_mask: None,
+                };
+                Ok(Prepared::Kept {
+                    examples: vec![example],
+                    truncated: false,
+                })
             }
             (Reads::Tokens(tokenizer), content) => {
                 let tokens = match content {
@@ -63,7 +75,9 @@ impl Preparer<'_> {
 
     /// The label, where it is one of the teacher's classes. A language model has none.
     fn label(&self, label: Option<i64>) -> Result<Option<u32>, String> {
-        let Some(label) = label.filter(|_| self.spec.task != Task::CausalLm) else { return Ok(None) };
+        let Some(label) = label.filter(|_| self.spec.task != Task::CausalLm) else {
+            return Ok(None);
+        };
         match u32::try_from(label) {
             Ok(label) if label < self.spec.outcomes => Ok(Some(label)),
             _ => Err(format!(
@@ -87,7 +101,10 @@ impl Preparer<'_> {
         let limit = self.spec.max_length.map_or(usize::MAX, |limit| limit as usize);
         let truncated = tokens.len() > limit;
         if truncated && !self.spec.truncate {
-            return Prepared::TooLong { place, tokens: tokens.len() };
+            return Prepared::TooLong {
+                place,
+                tokens: tokens.len(),
+            };
         }
         tokens.truncate(limit);
         if let Some(mask) = &mut mask {
@@ -97,7 +114,16 @@ impl Preparer<'_> {
             return Prepared::TooShort;
         }
         let content = ExampleContent::Tokens(tokens);
-        Prepared::Kept { examples: vec![Example { id, view: 0, content, label, loss_mask: mask }], truncated }
+        Prepared::Kept {
+            examples: vec![Example {
+                id,
+                view: 0,
+                content,
+                label,
+                loss_mask: mask,
+            }],
+            truncated,
+        }
     }
 }
 
@@ -114,7 +140,10 @@ fn cut_windows(id: &str, tokens: &[u32], mask: Option<&[bool]>, window: &Window,
         .collect();
     match examples.is_empty() {
         true => Prepared::TooShort,
-        false => Prepared::Kept { examples, truncated: false },
+        false => Prepared::Kept {
+            examples,
+            truncated: false,
+        },
     }
 }
 

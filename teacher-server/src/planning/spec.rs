@@ -9,7 +9,9 @@ use decant_data::{BatchBudget, Codec, FORMAT_VERSION, PlanSpec, SourceIdentity, 
 /// Freezes a request; hashes every source on the way.
 pub(super) fn freeze(request: &PlanRequest, profile: &Profile) -> Result<PlanSpec> {
     if request.sources.is_empty() {
-        return Err(Error::Request("there is no input: give --input FILE or --split NAME=FILE".to_owned()));
+        return Err(Error::Request(
+            "there is no input: give --input FILE or --split NAME=FILE".to_owned(),
+        ));
     }
     for (flag, number) in [
         ("--batch-tokens", request.batch_tokens),
@@ -17,7 +19,9 @@ pub(super) fn freeze(request: &PlanRequest, profile: &Profile) -> Result<PlanSpe
         ("--chunk-rows", request.chunk_rows),
     ] {
         if number == 0 {
-            return Err(Error::Request(format!("{flag} is 0: nothing would fit; give at least 1")));
+            return Err(Error::Request(format!(
+                "{flag} is 0: nothing would fit; give at least 1"
+            )));
         }
     }
     let images = matches!(profile.reads(), Reads::Images(_));
@@ -26,7 +30,11 @@ pub(super) fn freeze(request: &PlanRequest, profile: &Profile) -> Result<PlanSpe
     } else {
         BatchBudget::Tokens(request.batch_tokens.into())
     };
-    let per_shard = if images { PlanRequest::IMAGES_PER_SHARD } else { PlanRequest::TEXTS_PER_SHARD };
+    let per_shard = if images {
+        PlanRequest::IMAGES_PER_SHARD
+    } else {
+        PlanRequest::TEXTS_PER_SHARD
+    };
     let max_length = max_length(request, profile)?;
     Ok(PlanSpec {
         format_version: FORMAT_VERSION,
@@ -37,7 +45,10 @@ pub(super) fn freeze(request: &PlanRequest, profile: &Profile) -> Result<PlanSpe
         outcomes: profile.outcomes().width() as u32,
         holes: profile.outcomes().holes().to_vec(),
         sources: sources(request)?,
-        reading: ReadOptions { class_names: profile.classes().map(<[String]>::to_vec), ..request.reading.clone() },
+        reading: ReadOptions {
+            class_names: profile.classes().map(<[String]>::to_vec),
+            ..request.reading.clone()
+        },
         max_length,
         truncate: request.truncate,
         window: window(request, profile, max_length)?,
@@ -51,9 +62,15 @@ pub(super) fn freeze(request: &PlanRequest, profile: &Profile) -> Result<PlanSpe
 }
 
 fn codec(request: &PlanRequest, task: Task) -> Codec {
-    let by_task = if task == Task::CausalLm { CodecKind::TopK } else { CodecKind::Dense };
+    let by_task = if task == Task::CausalLm {
+        CodecKind::TopK
+    } else {
+        CodecKind::Dense
+    };
     match request.codec.unwrap_or(by_task) {
-        CodecKind::Dense => Codec::Dense { values: request.values.unwrap_or(Values::F32) },
+        CodecKind::Dense => Codec::Dense {
+            values: request.values.unwrap_or(Values::F32),
+        },
         CodecKind::TopK => Codec::TopK {
             k: request.top_k,
             values: request.values.unwrap_or(Values::F16),
@@ -65,16 +82,22 @@ fn codec(request: &PlanRequest, task: Task) -> Codec {
 fn max_length(request: &PlanRequest, profile: &Profile) -> Result<Option<u32>> {
     let Some(limit) = profile.max_length() else {
         return match request.max_length {
-            Some(_) => Err(Error::Request("--max-length is for text, and the teacher reads images".to_owned())),
+            Some(_) => Err(Error::Request(
+                "--max-length is for text, and the teacher reads images".to_owned(),
+            )),
             None => Ok(None),
         };
     };
     let asked = request.max_length.unwrap_or(limit);
     if asked > limit {
-        return Err(Error::Request(format!("--max-length {asked} is more than the {limit} positions of the teacher")));
+        return Err(Error::Request(format!(
+            "--max-length {asked} is more than the {limit} positions of the teacher"
+        )));
     }
     if asked < 2 {
-        return Err(Error::Request(format!("--max-length {asked} leaves nothing to predict; give at least 2")));
+        return Err(Error::Request(format!(
+            "--max-length {asked} leaves nothing to predict; give at least 2"
+        )));
     }
     Ok(u32::try_from(asked).ok())
 }
@@ -82,13 +105,18 @@ fn max_length(request: &PlanRequest, profile: &Profile) -> Result<Option<u32>> {
 fn window(request: &PlanRequest, profile: &Profile, max_length: Option<u32>) -> Result<Option<Window>> {
     let Some(asked) = &request.window else { return Ok(None) };
     let (Reads::Tokens(tokenizer), Some(limit)) = (profile.reads(), max_length) else {
-        return Err(Error::Request("--window is for text, and the teacher reads images".to_owned()));
+        return Err(Error::Request(
+            "--window is for text, and the teacher reads images".to_owned(),
+        ));
     };
     if asked.length > limit as usize {
         let length = asked.length;
-        return Err(Error::Request(format!("--window {length} is more than the {limit} tokens of --max-length")));
+        return Err(Error::Request(format!(
+            "--window {length} is more than the {limit} tokens of --max-length"
+        )));
     }
-    let unknown = |token: &String| Error::Request(format!("--prefix {token:?} is not a token of the teacher's tokenizer"));
+    let unknown =
+        |token: &String| Error::Request(format!("--prefix {token:?} is not a token of the teacher's tokenizer"));
     let id = |token: &String| tokenizer.token_to_id(token).ok_or_else(|| unknown(token));
     let prefix = asked.prefix.as_ref().map(id).transpose()?;
     Ok(Some(Window::new(asked.length, asked.stride, prefix)?))
@@ -96,10 +124,20 @@ fn window(request: &PlanRequest, profile: &Profile, max_length: Option<u32>) -> 
 
 fn sources(request: &PlanRequest) -> Result<Vec<SourceIdentity>> {
     let mut identities = Vec::with_capacity(request.sources.len());
-    for source in request.grouped_sources() {
+    for source in &request.sources {
         let input::Digest { sha256, bytes, .. } = input::sha256_of(&source.path)?;
-        let name = source.path.file_name().unwrap_or(source.path.as_os_str()).to_string_lossy().into_owned();
-        identities.push(SourceIdentity { split: source.split.clone(), name, sha256, bytes });
+        let name = source
+            .path
+            .file_name()
+            .unwrap_or(source.path.as_os_str())
+            .to_string_lossy()
+            .into_owned();
+        identities.push(SourceIdentity {
+            split: source.split.clone(),
+            name,
+            sha256,
+            bytes,
+        });
     }
     Ok(identities)
 }

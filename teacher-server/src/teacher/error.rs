@@ -13,7 +13,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Error {
     /// The checkpoint cannot be read, or the model failed.
     #[error(transparent)]
-    Model(#[from] decant_models::Error),
+    Model(Box<decant_models::Error>),
 
     /// A tensor operation failed outside the model.
     #[error("the forward pass failed: {0}")]
@@ -66,7 +66,7 @@ pub enum Error {
         /// The example.
         id: String,
         /// What is wrong with it.
-        source: decant_models::Error,
+        source: Box<decant_models::Error>,
     },
 
     /// The teacher's own logits are not a distribution.
@@ -89,13 +89,21 @@ pub enum Error {
     Stopped,
 }
 
+impl From<decant_models::Error> for Error {
+    fn from(error: decant_models::Error) -> Self {
+        Self::Model(Box::new(error))
+    }
+}
+
 impl Error {
     /// What the caller should do.
     pub fn kind(&self) -> Kind {
         match self {
             Self::Model(error) => kind_of(error),
             Self::Image { source, .. } => kind_of(source),
-            Self::Missing { .. } | Self::Vocabulary { .. } | Self::Example { .. } | Self::Logits { .. } => Kind::FixInput,
+            Self::Missing { .. } | Self::Vocabulary { .. } | Self::Example { .. } | Self::Logits { .. } => {
+                Kind::FixInput
+            }
             Self::Task { .. } => Kind::Unsupported,
             Self::Thread(_) | Self::Stopped => Kind::Retry,
             Self::Tensor(_) => Kind::Bug,

@@ -17,7 +17,10 @@ pub struct Outcomes {
 impl Outcomes {
     /// All of `classes`.
     pub fn classes(classes: usize) -> Self {
-        Self { width: classes, holes: Vec::new() }
+        Self {
+            width: classes,
+            holes: Vec::new(),
+        }
     }
 
     /// The ids of a tokenizer's map.

@@ -41,10 +41,12 @@ pub(super) fn reduce(
     for start in (0..positions).step_by(chunk_rows) {
         logits(start..positions.min(start + chunk_rows), &mut buffer)?;
         // one thread reduces a row from end to end, so how many there are changes nothing
-        let reduced = buffer.par_chunks_mut(outcomes.width()).map_init(Kept::default, |scratch, logits| {
-            outcomes.mask(logits);
-            keep(logits, codec, scratch)
-        });
+        let reduced = buffer
+            .par_chunks_mut(outcomes.width())
+            .map_init(Kept::default, |scratch, logits| {
+                outcomes.mask(logits);
+                keep(logits, codec, scratch)
+            });
         rows.par_extend(reduced);
     }
     let mut rows = rows.into_iter();
@@ -69,12 +71,28 @@ fn keep(logits: &mut [f32], codec: &Codec, scratch: &mut Kept) -> Result<Row, Ro
     match codec {
         Codec::Dense { .. } => {
             let entropy = select::entropy(logits)?;
-            Ok(Row { ids: Vec::new(), logits: logits.to_vec(), log_tails: Vec::new(), entropy })
+            Ok(Row {
+                ids: Vec::new(),
+                logits: logits.to_vec(),
+                log_tails: Vec::new(),
+                entropy,
+            })
         }
         Codec::TopK { k, temperatures, .. } => {
             select::top_k(logits, *k as usize, temperatures, scratch)?;
-            let Kept { ids, logits, log_tails, entropy, .. } = scratch;
-            Ok(Row { ids: ids.clone(), logits: logits.clone(), log_tails: log_tails.clone(), entropy: *entropy })
+            let Kept {
+                ids,
+                logits,
+                log_tails,
+                entropy,
+                ..
+            } = scratch;
+            Ok(Row {
+                ids: ids.clone(),
+                logits: logits.clone(),
+                log_tails: log_tails.clone(),
+                entropy: *entropy,
+            })
         }
     }
 }
@@ -82,7 +100,11 @@ fn keep(logits: &mut [f32], codec: &Codec, scratch: &mut Kept) -> Result<Row, Ro
 fn answer(id: &str, rows: Vec<Result<Row, RowError>>, outcomes: &Outcomes, codec: &Codec) -> Result<Answer> {
     let mut kept = Vec::with_capacity(rows.len());
     for (position, row) in rows.into_iter().enumerate() {
-        kept.push(row.map_err(|source| Error::Logits { id: id.to_owned(), position, source })?);
+        kept.push(row.map_err(|source| Error::Logits {
+            id: id.to_owned(),
+            position,
+            source,
+        })?);
     }
     let entropy = kept.iter().map(|row| row.entropy).collect();
     let targets = match codec {
@@ -109,6 +131,99 @@ fn top_k(rows: &[Row], temperatures: usize) -> SoftTargets {
         largest.push(top);
         offsets.push(ids.len() as u32);
     }
-    let log_tails = (0..temperatures).map(|t| rows.iter().map(|row| row.log_tails[t]).collect()).collect();
-    SoftTargets::TopK { offsets, ids, gaps, largest, log_tails }
+    let log_tails = (0..temperatures)
+        .map(|t| rows.iter().map(|row| row.log_tails[t]).collect())
+        .collect();
+    SoftTargets::TopK {
+        offsets,
+        ids,
+        gaps,
+        largest,
+        log_tails,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use decant_data::Values;
+
+    const TOP_2: Codec = Codec::TopK {
+        k: 2,
+        values: Values::F32,
+        temperatures: Vec::new(),
+    };
+
+    /// Row `r` of a made-up head over `outcomes`: the largest logit is at `r % width`.
+    fn fill(range: Range<usize>, width: usize, buffer: &mut Vec<f32>) {
+        buffer.clear();
+        buffer
+            .extend(range.flat_map(|row| (0..width).map(move |id| if id == row % width { 2.0 } else { -(id as f32) })));
+    }
+
+    #[test]
+    fn the_logits_of_a_batch_are_never_held() {
+        let outcomes = Outcomes::classes(11);
+        let examples = [("a", 5), ("b", 0), ("c", 12), ("d", 3)];
+        let (mut asked, mut largest) = (Vec::new(), 0);
+        let answers = reduce(&examples, &outcomes, &TOP_2, 6, |range, buffer| {
+            asked.push(range.clone());
+            fill(range, 11, buffer);
+            largest = largest.max(buffer.capacity());
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(asked, [0..6, 6..12, 12..18, 18..20]);
+        assert!(largest < 2 * 6 * 11, "a buffer of {largest} logits for chunks of 66");
+        let positions: Vec<usize> = answers
+            .iter()
+            .map(|answer| answer.as_ref().unwrap().targets.positions())
+            .collect();
+        assert_eq!(positions, [5, 0, 12, 3], "chunks cross examples, answers do not");
+        let SoftTargets::TopK { ids, .. } = &answers[2].as_ref().unwrap().targets else {
+            panic!()
+        };
+        let firsts: Vec<u32> = ids.iter().copied().step_by(2).collect();
+        assert_eq!(firsts, (5..17).map(|row| row % 11).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_chunks_change_nothing() {
+        let outcomes = Outcomes::classes(7);
+        let run = |chunk_rows| {
+            let fill = |range, buffer: &mut Vec<f32>| {
+                fill(range, 7, buffer);
+                Ok(())
+            };
+            let answers = reduce(&[("a", 9), ("b", 4)], &outcomes, &TOP_2, chunk_rows, fill).unwrap();
+            answers.into_iter().map(Result::unwrap).collect::<Vec<_>>()
+        };
+        assert_eq!(run(1), run(5));
+        assert_eq!(run(1), run(100));
+    }
+
+    #[test]
+    fn a_spoiled_row_spoils_its_example_alone() {
+        let outcomes = Outcomes::classes(3);
+        let answers = reduce(
+            &[("a", 2), ("b", 2), ("c", 1)],
+            &outcomes,
+            &TOP_2,
+            2,
+            |range, buffer| {
+                fill(range.clone(), 3, buffer);
+                if range.contains(&3) {
+                    buffer[(3 - range.start) * 3 + 1] = f32::NAN;
+                }
+                Ok(())
+            },
+        )
+        .unwrap();
+        assert!(answers[0].is_ok() && answers[2].is_ok());
+        let text = answers[1].as_ref().unwrap_err().to_string();
+        assert!(
+            text.contains("example b, position 1") && text.contains("logit 1"),
+            "{text}"
+        );
+    }
 }

@@ -1,6 +1,6 @@
 //! The model on its device: one batch in, one answer for each example out.
 
-use super::error::{Error, Result};
+use super::error::Result;
 use super::outcomes::Outcomes;
 use super::rows::{self, Answer};
 use super::work::{Content, Input, Work};
@@ -84,9 +84,7 @@ impl Runner {
                 let predicting = batch.predicting();
                 Ok((Batch::Tokens(batch), predicting))
             }
-            _ => Err(Error::Model(decant_models::Error::Batch(
-                "of another kind than the model reads".to_owned(),
-            ))),
+            _ => Err(decant_models::Error::Batch("of another kind than the model reads".to_owned()).into()),
         }
     }
 
