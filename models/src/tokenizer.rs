@@ -5,11 +5,13 @@ use std::path::Path;
 
 use serde_json::Value;
 use tokenizers::Tokenizer;
-use tokenizers::processors::template::TemplateProcessing;
 
 use crate::{Error, Result};
 
-/// A tokenizer from `tokenizer.json`, with what `tokenizer_config.json` adds to it.
+/// A tokenizer from `tokenizer.json`.
+///
+/// Which marks stand around a text is for its post-processor alone to say: `add_bos_token` and `add_eos_token` of
+/// `tokenizer_config.json` do not count where there is a `tokenizer.json`, as in `transformers` 5.
 pub struct TextTokenizer {
     tokenizer: Tokenizer,
     vocabulary: BTreeMap<u32, String>,
@@ -56,11 +58,10 @@ impl TextTokenizer {
             .with_truncation(None)
             .map_err(|error| fault(error.to_string()))?;
         tokenizer.with_padding(None);
-        let settings = match settings {
-            Some(json) => Settings::parse(json, &dir.join("tokenizer_config.json"))?,
-            None => Settings::default(),
+        let template = match (template, settings) {
+            (None, Some(json)) => chat_template(json, &dir.join("tokenizer_config.json"))?,
+            (template, _) => template,
         };
-        settings.add_marks(&mut tokenizer).map_err(fault)?;
         let vocabulary = tokenizer
             .get_vocab(true)
             .into_iter()
@@ -95,7 +96,7 @@ impl TextTokenizer {
             tokenizer,
             vocabulary,
             added,
-            chat_template: template.or(settings.chat_template),
+            chat_template: template,
         })
     }
 
@@ -155,63 +156,14 @@ impl TextTokenizer {
     }
 }
 
-/// What `tokenizer_config.json` says that changes ids.
-#[derive(Default)]
-struct Settings {
-    bos: Option<String>,
-    eos: Option<String>,
-    /// `add_bos_token`, `add_eos_token`.
-    add: [Option<bool>; 2],
-    chat_template: Option<Vec<u8>>,
-}
-
-impl Settings {
-    fn parse(json: &[u8], path: &Path) -> Result<Self> {
-        let value: Value =
-            serde_json::from_slice(json).map_err(|error| Error::config(path, format!("is not JSON: {error}")))?;
-        // A token is its text, or an object that holds it.
-        let token = |key: &str| {
-            value[key]
-                .as_str()
-                .or(value[key]["content"].as_str())
-                .map(str::to_owned)
-        };
-        let chat_template = match &value["chat_template"] {
-            Value::Null => None,
-            Value::String(template) => Some(template.clone().into_bytes()),
-            several => Some(several.to_string().into_bytes()),
-        };
-        Ok(Self {
-            bos: token("bos_token"),
-            eos: token("eos_token"),
-            add: ["add_bos_token", "add_eos_token"].map(|key| value[key].as_bool()),
-            chat_template,
-        })
-    }
-
-    /// Where the file says whether a text starts or ends with a mark, that replaces what `tokenizer.json` says, as in
-    /// `transformers` 5 (`TokenizersBackend.update_post_processor`).
-    fn add_marks(&self, tokenizer: &mut Tokenizer) -> Result<(), String> {
-        if self.add == [None, None] {
-            return Ok(());
-        }
-        let mark = |add: Option<bool>, token: &Option<String>| token.clone().filter(|_| add == Some(true));
-        let (bos, eos) = (mark(self.add[0], &self.bos), mark(self.add[1], &self.eos));
-        let mut marks = Vec::new();
-        for token in bos.iter().chain(&eos) {
-            let id = tokenizer
-                .token_to_id(token)
-                .ok_or(format!("has no token `{token}`, which is to mark a text"))?;
-            marks.push((token.clone(), id));
-        }
-        let pieces: Vec<String> = [bos, Some("$A".to_owned()), eos].into_iter().flatten().collect();
-        let template = TemplateProcessing::builder()
-            .try_single(pieces)
-            .map_err(|error| error.to_string())?
-            .special_tokens(marks)
-            .build()
-            .map_err(|error| error.to_string())?;
-        tokenizer.with_post_processor(Some(template));
-        Ok(())
-    }
+/// The chat template that `tokenizer_config.json` holds.
+fn chat_template(json: &[u8], path: &Path) -> Result<Option<Vec<u8>>> {
+    let settings: Value =
+        serde_json::from_slice(json).map_err(|error| Error::config(path, format!("is not JSON: {error}")))?;
+    Ok(match &settings["chat_template"] {
+        Value::Null => None,
+        Value::String(template) => Some(template.clone().into_bytes()),
+        // Several templates, each with its name.
+        several => Some(several.to_string().into_bytes()),
+    })
 }
