@@ -108,11 +108,8 @@ impl Progress {
             Some(total) if rate > 0.0 => format!(", {} to go", clock(total.saturating_sub(done) as f64 / rate)),
             _ => String::new(),
         };
-        format!(
-            "{}: {count} {unit}, {rate:.1} {unit}/s{time}",
-            self.what,
-            unit = self.unit
-        )
+        let rate = rounded(rate);
+        format!("{}: {count} {unit}, {rate} {unit}/s{time}", self.what, unit = self.unit)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -144,10 +141,19 @@ fn bar(total: Option<u64>, unit: &str, what: &str) -> ProgressBar {
             _ = out.write_str(&what)
         })
         .with_key("rate", |state: &ProgressState, out: &mut dyn Write| {
-            _ = write!(out, "{:.1}", state.per_sec())
+            _ = out.write_str(&rounded(state.per_sec()))
         });
     bar.set_style(style.progress_chars("=> "));
     bar
+}
+
+/// A rate with as many decimals as tell something.
+fn rounded(rate: f64) -> String {
+    if rate < 100.0 {
+        format!("{rate:.1}")
+    } else {
+        format!("{rate:.0}")
+    }
 }
 
 /// `m:ss`, or `h:mm:ss` from an hour.
@@ -175,6 +181,10 @@ mod tests {
         assert_eq!(
             progress.line(6000, Duration::from_secs(3700), true),
             "capturing: 6000 of 6000 examples, 1.6 examples/s, took 1:01:40"
+        );
+        assert_eq!(
+            progress.line(1500, Duration::from_secs(2), true),
+            "capturing: 1500 of 6000 examples, 750 examples/s, took 0:02"
         );
     }
 

@@ -1,7 +1,7 @@
 //! `soft-labels inspect`: what a dataset is, and a few of its rows.
 
 use decant_data::export::distribution;
-use decant_data::{Dataset, Example, ExampleContent, Plan, Reader, Result, Row, SplitSummary, Store, Task};
+use decant_data::{Counts, Dataset, Example, ExampleContent, Plan, Reader, Result, Row, SplitSummary, Store, Task};
 use serde::Serialize;
 
 use crate::status;
@@ -181,10 +181,14 @@ pub(crate) fn text(report: &Report) -> String {
     );
     line("weights", format!("sha256 {}", teacher.weights_sha256));
     if let Some(tokenizer) = &spec.tokenizer {
-        let size = words::count(tokenizer.size.into());
+        let (size, holes) = (
+            words::count(tokenizer.size.into()),
+            words::count(spec.holes.len() as u64),
+        );
+        let map = &tokenizer.map_sha256;
         line(
             "tokenizer",
-            format!("{size} tokens, map sha256 {}", tokenizer.map_sha256),
+            format!("{size} tokens, {holes} ids without one, map sha256 {map}"),
         );
     }
     if let Some(classes) = &spec.classes {
@@ -195,6 +199,16 @@ pub(crate) fn text(report: &Report) -> String {
         let (split, name, bytes) = (&source.split, &source.name, words::bytes(source.bytes));
         line("input", format!("{split}: {name}, {bytes}, sha256 {}", source.sha256));
     }
+    let Counts {
+        read,
+        blank,
+        truncated,
+        refused,
+        too_short,
+    } = plan.counts;
+    let [read, blank, truncated, refused, too_short] = [read, blank, truncated, refused, too_short].map(words::count);
+    let left_out = format!("{blank} blank, {refused} too long, {too_short} too short");
+    line("read", format!("{read}; left out: {left_out}; truncated: {truncated}"));
     for split in &report.splits {
         line("split", words::split(split));
     }
