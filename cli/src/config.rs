@@ -91,7 +91,11 @@ pub enum ParseError {
 /// Those of clap, and those of [`layered`].
 pub fn parse_from<A: Parser>(arguments: impl IntoIterator<Item = OsString>) -> Result<A, ParseError> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let file = config_file(&arguments).or_else(|| std::env::var_os(CONFIG_ENV).map(PathBuf::from));
+    let file = config_file(&arguments).or_else(|| {
+        std::env::var_os(CONFIG_ENV)
+            .filter(|file| !file.is_empty())
+            .map(PathBuf::from)
+    });
     let command = layered(A::command(), file.as_deref())?;
     let matches = command.try_get_matches_from(arguments)?;
     Ok(A::from_arg_matches(&matches)?)

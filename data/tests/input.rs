@@ -104,6 +104,15 @@ mod parquet {
     }
 
     #[test]
+    fn a_column_of_nulls_has_no_labels() {
+        assert!(
+            read(&fixture("tokens.parquet"))
+                .iter()
+                .all(|example| example.label.is_none())
+        );
+    }
+
+    #[test]
     fn labels_that_are_names_need_the_class_names() {
         let names = |names: &[&str]| ReadOptions {
             class_names: Some(names.iter().map(|name| (*name).to_owned()).collect()),
