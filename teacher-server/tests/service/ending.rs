@@ -30,7 +30,7 @@ fn example(id: &str) -> v1::ScoreRequest {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_are_told_and_the_server_ends() {
-    let place = Place::documents(400);
+    let place = Place::documents(120);
     let server = place.serve().await;
     let mut client = server.client().await;
     let job = create(

@@ -8,6 +8,21 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use tonic::Code;
 
+/// A dataset as it lies there.
+fn dataset(place: &Path) -> Dataset {
+    tokio::task::block_in_place(|| Dataset::open(&store(place)).unwrap())
+}
+
+/// Shards of a dataset without a marker.
+fn missing(place: &Path) -> usize {
+    let dataset = dataset(place);
+    tokio::task::block_in_place(|| dataset.missing().unwrap().len())
+}
+
+fn verify(place: &Path) {
+    tokio::task::block_in_place(|| decant_data::verify(&store(place), &mut ()).unwrap());
+}
+
 fn store(dataset: &Path) -> Store {
     Store::open(dataset.to_str().unwrap()).unwrap()
 }
@@ -42,12 +57,8 @@ async fn a_job_makes_a_whole_dataset_and_asking_twice_is_one_job() {
     assert_eq!(progress.positions_done, progress.positions_total);
     assert!(progress.positions_total > 0);
 
-    let verified = decant_data::verify(&store(&place.root.join("out")), &mut ());
-    verified.unwrap();
-    assert_eq!(
-        Dataset::open(&store(&place.root.join("out"))).unwrap().plan().id,
-        job.id
-    );
+    verify(&place.root.join("out"));
+    assert_eq!(dataset(&place.root.join("out")).plan().id, job.id);
     // done is done: asked a third time, nothing runs
     assert_eq!(
         create(&mut client, plan("out")).await.unwrap().state(),
@@ -250,7 +261,7 @@ async fn some_shards(client: &mut Client, id: &str) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_job_keeps_its_shards_and_goes_on_when_asked_again() {
-    let place = Place::documents(400);
+    let place = Place::documents(120);
     let server = place.serve().await;
     let mut client = server.client().await;
     let job = create(&mut client, long_plan("out")).await.unwrap();
@@ -270,16 +281,15 @@ async fn a_cancelled_job_keeps_its_shards_and_goes_on_when_asked_again() {
     let cancelled = watch(&mut client, &job.id).await.pop().unwrap();
     assert_eq!(cancelled.state(), JobState::Cancelled);
 
-    let dataset = Dataset::open(&store(&place.root.join("out"))).unwrap();
-    let missing = dataset.missing().unwrap().len();
-    assert!(missing > 0 && missing < 400, "{missing}");
+    let missing = missing(&place.root.join("out"));
+    assert!(missing > 0 && missing < 120, "{missing}");
     assert_eq!(get(&mut client, &job.id).await.state(), JobState::Cancelled);
     assert!(!place.root.join("out-2").exists());
 
     create(&mut client, long_plan("out")).await.unwrap();
     let done = watch(&mut client, &job.id).await.pop().unwrap();
     assert_eq!(done.state(), JobState::Succeeded, "{}", done.failure);
-    decant_data::verify(&store(&place.root.join("out")), &mut ()).unwrap();
+    verify(&place.root.join("out"));
     // what has ended stays as it is
     assert_eq!(cancel(&mut client, &job.id).await.state(), JobState::Succeeded);
     server.end().await;
@@ -287,13 +297,13 @@ async fn a_cancelled_job_keeps_its_shards_and_goes_on_when_asked_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unfinished_jobs_go_on_after_a_restart_and_ended_ones_stay() {
-    let place = Place::documents(400);
+    let place = Place::documents(120);
     let server = place.serve().await;
     let mut client = server.client().await;
     let short = create(
         &mut client,
         v1::PlanOptions {
-            examples_per_shard: Some(400),
+            examples_per_shard: Some(120),
             ..plan("short")
         },
     )
@@ -305,20 +315,15 @@ async fn unfinished_jobs_go_on_after_a_restart_and_ended_ones_stay() {
         &mut client,
         v1::PlanOptions {
             seed: 1,
-            examples_per_shard: Some(200),
+            examples_per_shard: Some(60),
             ..plan("later")
         },
     );
     let waiting = waiting.await.unwrap();
     some_shards(&mut client, &running.id).await;
     server.end().await;
-    let committed = 400
-        - Dataset::open(&store(&place.root.join("out")))
-            .unwrap()
-            .missing()
-            .unwrap()
-            .len() as u64;
-    assert!((2..400).contains(&committed), "{committed}");
+    let committed = 120 - missing(&place.root.join("out"));
+    assert!((2..120).contains(&committed), "{committed}");
 
     let server = place.serve().await;
     let mut client = server.client().await;
@@ -339,20 +344,20 @@ async fn unfinished_jobs_go_on_after_a_restart_and_ended_ones_stay() {
     let ids: Vec<&str> = listed.iter().map(|job| job.id.as_str()).collect();
     assert_eq!(ids, [&short.id, &running.id, &waiting.id]);
     assert_eq!(listed[0].state(), JobState::Succeeded);
-    assert_eq!(listed[0].progress.unwrap().examples_done, 400);
+    assert_eq!(listed[0].progress.unwrap().examples_done, 120);
     for id in [&running.id, &waiting.id] {
         let done = watch(&mut client, id).await.pop().unwrap();
         assert_eq!(done.state(), JobState::Succeeded, "{}", done.failure);
     }
     for output in ["out", "later"] {
-        decant_data::verify(&store(&place.root.join(output)), &mut ()).unwrap();
+        verify(&place.root.join(output));
     }
     server.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn jobs_of_another_teacher_are_left_alone() {
-    let place = Place::documents(400);
+    let place = Place::documents(120);
     let server = place.serve().await;
     let mut client = server.client().await;
     let job = create(&mut client, long_plan("out")).await.unwrap();
