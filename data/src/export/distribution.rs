@@ -103,7 +103,14 @@ fn softmax(entries: Vec<Entry>, temperature: f32, log_tail: Option<f64>) -> Dist
     let furthest = weights.iter().map(|[weight, low, high]| {
         let share = weight / sum;
         // One entry at an end of its range and all others at the opposite ends of theirs: no softmax lies further out.
-        (high / (high + (least - low).max(0.0)) - share).max(share - low / (low + (most - high).max(0.0)))
+        let above = high / (high + (least - low).max(0.0)) - share;
+        let below = share - low / (low + (most - high).max(0.0));
+        // Beyond the range of f64, at tiny temperatures, nothing is known.
+        if above.is_nan() || below.is_nan() {
+            1.0
+        } else {
+            above.max(below)
+        }
     });
     let exact = entries.iter().all(|entry| entry.error == 0.0);
     let rounding = if exact { 0.0 } else { furthest.fold(0.0, f64::max) };

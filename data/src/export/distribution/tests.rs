@@ -150,3 +150,14 @@ fn no_probability_is_further_off_than_the_bound() {
         assert!(bound < 6.0 * worst + 1e-6, "{values:?} {worst} {bound}");
     }
 }
+
+#[test]
+fn a_bound_that_cannot_be_computed_is_not_small() {
+    let stored = SoftTargets::Dense {
+        classes: 2,
+        logits: vec![100.0, 99.5],
+    };
+    let codec = dense(Values::Bf16);
+    // Half a unit in the last place is 0.25: exp(0.25 / 1e-4) is beyond f64. Either may have been the larger one.
+    assert_eq!(distribution(&stored, &codec, 0, 1e-4).unwrap().error, 1.0);
+}
