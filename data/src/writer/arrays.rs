@@ -27,7 +27,7 @@ pub(super) fn record_batch(layout: &Layout, entries: Vec<Entry>) -> Result<Recor
     if layout.task.reads_images() {
         columns.push(images(examples()));
     } else {
-        columns.push(lists(examples().map(Example::tokens), |tokens| signed_array(tokens))?);
+        columns.push(lists(examples().map(Example::tokens), signed_array)?);
     }
     columns.push(Arc::new(Int64Array::from_iter(
         examples().map(|example| example.label.map(i64::from)),
@@ -78,7 +78,7 @@ fn target_columns(layout: &Layout, codec: &Codec, entries: &[Entry], columns: &m
                 SoftTargets::Dense { .. } => Err(other()),
             });
             let rows = rows.collect::<Result<Vec<_>>>()?;
-            columns.push(lists(rows.iter().map(|row| row.0.as_slice()), |ids| signed_array(ids))?);
+            columns.push(lists(rows.iter().map(|row| row.0.as_slice()), signed_array)?);
             columns.push(numbers(
                 &rows.iter().map(|row| row.1.as_slice()).collect::<Vec<_>>(),
                 *values,
