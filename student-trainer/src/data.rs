@@ -24,7 +24,7 @@ pub enum Source {
     /// A sealed dataset.
     Cached(Box<Cached>),
     /// Raw inputs.
-    Raw(Raw),
+    Raw(Box<Raw>),
 }
 
 impl Source {
@@ -36,7 +36,11 @@ impl Source {
     pub fn open(config: &DataConfig, student: &mut Student) -> Result<Self> {
         match &config.dataset {
             Some(location) => Ok(Self::Cached(Box::new(Cached::open(location, student)?))),
-            None => Raw::open(&config.inputs, &config.reading, student).map(Self::Raw),
+            None => Ok(Self::Raw(Box::new(Raw::open(
+                &config.inputs,
+                &config.reading,
+                student,
+            )?))),
         }
     }
 

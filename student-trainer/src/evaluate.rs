@@ -12,7 +12,7 @@ use crate::config::{DataConfig, LossConfig};
 use crate::data::Source;
 use crate::examples::{Content, Example, Examples};
 use crate::fit::Outcomes;
-use crate::head::Chunks;
+use crate::head::{Chunks, Space};
 use crate::loader::Cut;
 use crate::objective::{Objective, argmax, teacher_argmax};
 use crate::step::with_head;
@@ -56,7 +56,7 @@ pub struct Evaluation {
 /// What [`evaluate`] is asked.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// A Hugging Face folder with weights.
+    /// A Hugging Face folder with weights, or the folder of a finished run.
     pub model: PathBuf,
     /// Where the examples come from; `train` names the splits to judge on.
     pub data: DataConfig,
@@ -73,13 +73,17 @@ pub struct Request {
 /// # Errors
 /// What is wrong with the model or the data; a temperature that the dataset does not declare.
 pub fn evaluate(request: &Request) -> Result<Evaluation> {
-    let mut student = Student::open(&request.model)?;
+    let model = match request.model.join("run.json").is_file() {
+        true => request.model.join("model"),
+        false => request.model.clone(),
+    };
+    let mut student = Student::open(&model)?;
     let source = Source::open(&request.data, &mut student)?;
     if let Some(codec) = source.codec() {
         codec.temperature_index(request.loss.temperature)?;
     }
     let objective = Objective::new(&request.loss, source.codec())?;
-    let model = Checkpoint::open(&request.model)?.load(DType::F32, &Device::Cpu)?;
+    let model = Checkpoint::open(&model)?.load(DType::F32, &Device::Cpu)?;
     let examples = source.load(&request.data.train, &student)?;
     let unigram = match &request.unigram_split {
         Some(split) => Unigram::fit(&source.load(std::slice::from_ref(split), &student)?, source.outcomes()),
@@ -138,8 +142,8 @@ impl Judge<'_> {
             let features = self.model.features(&portion.batch, Mode::Eval, &mut Taps::none())?;
             let judged = with_head(self.model, self.outcomes, |head| {
                 read(&features, |features| {
-                    chunks.judge(head, features, &portion.targets, |logits, target| {
-                        judge(logits, target, examples.items(), objective, unigram)
+                    chunks.judge(head, features, &portion.targets, |logits, target, space| {
+                        judge(logits, target, examples.items(), objective, unigram, space)
                     })
                 })
             });
@@ -194,6 +198,7 @@ fn judge(
     examples: &[Example],
     objective: &Objective,
     unigram: Option<&Unigram>,
+    space: &mut Space,
 ) -> Result<Judged> {
     let best = argmax(logits);
     let truth = target.hard.map(|label| {
@@ -218,9 +223,9 @@ fn judge(
     };
     if objective.is_measurable() {
         // The kernels give loss and gradient in one; a scale of 0 leaves the gradient alone.
-        let mut unused = vec![0.0; logits.len()];
-        let mut gathered = Vec::new();
-        let mut divergence = |row: &[f32]| objective.divergence(row, soft, position, 0.0, &mut unused, &mut gathered);
+        let Space { unused, gathered } = space;
+        unused.resize(logits.len(), 0.0);
+        let mut divergence = |row: &[f32]| objective.divergence(row, soft, position, 0.0, unused, gathered);
         judged.divergence = Some(divergence(logits)?);
         judged.unigram = unigram
             .map(|unigram| divergence(&unigram.log_probabilities))

@@ -63,6 +63,15 @@ pub struct Sums {
     pub hard: f64,
 }
 
+/// Space of one thread.
+#[derive(Debug, Default)]
+pub struct Space {
+    /// A gradient that nobody asks for.
+    pub unused: Vec<f32>,
+    /// The teacher's logits of one position.
+    pub gathered: Vec<f32>,
+}
+
 /// Buffers that are used again from chunk to chunk.
 #[derive(Debug, Default)]
 pub struct Chunks {
@@ -150,7 +159,8 @@ impl Chunks {
         Ok(sums)
     }
 
-    /// Hands the logits of each position, over the outcomes alone, to `judge`; its results in the order of positions.
+    /// Hands the logits of each position, over the outcomes alone, to `judge`, with space that it may use as it likes;
+    /// its results in the order of positions.
     ///
     /// # Errors
     /// Those of `judge`.
@@ -159,14 +169,16 @@ impl Chunks {
         head: HeadView<'_>,
         features: &[f32],
         targets: &[Target],
-        judge: impl Fn(&[f32], &Target) -> Result<T> + Sync,
+        judge: impl Fn(&[f32], &Target, &mut Space) -> Result<T> + Sync,
     ) -> Result<Vec<T>> {
         let mut judged = Vec::with_capacity(targets.len());
         for targets in targets.chunks(rows_of_a_chunk(head.outputs())) {
             self.forward(head, features, targets)?;
             let rows = self.logits.par_chunks(head.outputs()).zip(targets);
             let results: Vec<Result<T>> = rows
-                .map(|(logits, target)| judge(&logits[..head.outcomes.width], target))
+                .map_init(Space::default, |space, (logits, target)| {
+                    judge(&logits[..head.outcomes.width], target, space)
+                })
                 .collect();
             for result in results {
                 judged.push(result?);

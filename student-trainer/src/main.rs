@@ -2,6 +2,7 @@
 
 mod commands;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .without_time()
         .with_env_filter(tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()))
@@ -40,10 +42,9 @@ fn main() -> ExitCode {
             Command::Eval(eval) => eval.run(),
             Command::Export(export) => export.run(),
         });
-    decant_cli::exit_by(result, |error| {
-        match error.downcast_ref::<student_trainer::Error>()?.kind() {
-            student_trainer::Kind::Retry => Some(Code::Retryable),
-            _ => None,
-        }
+    decant_cli::exit_by(result, |error| match error.downcast_ref()? {
+        student_trainer::Error::Config(_) => Some(Code::Usage),
+        error if error.kind() == student_trainer::Kind::Retry => Some(Code::Retryable),
+        _ => None,
     })
 }

@@ -14,7 +14,7 @@ use super::{print_evaluation, use_threads};
 /// Flags of `eval`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Eval {
-    /// Folder of the student: a run's model/, an export, or any Hugging Face folder
+    /// The student: the folder of a finished run, an export, or any Hugging Face folder with weights
     #[arg(value_name = "MODEL")]
     model: PathBuf,
     /// Location of a sealed dataset

@@ -56,9 +56,8 @@ impl Config {
     /// As [`Config::load`], but for values that do not go together.
     pub fn parse(text: &str, place: &str) -> Result<Self> {
         toml::from_str(text).map_err(|error| {
-            let line = error
-                .span()
-                .map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
+            let before = error.span().map_or(0, |span| span.start.min(text.len()));
+            let line = 1 + text[..before].matches('\n').count();
             Error::Config(format!("{place}:{line}: {}", in_words(error.message())))
         })
     }

@@ -1,0 +1,152 @@
+//! Killed runs.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::support::{command, decoder, fail, folder, metrics, report, shown, succeed, text_dataset, top_k, write};
+
+/// A run of 60 steps over 8 epochs, with a checkpoint after every 4.
+fn prepare(dir: &Path) -> PathBuf {
+    text_dataset(shown(&dir.join("cache")), top_k());
+    decoder(&dir.join("student"), true);
+    let config = format!(
+        r#"
+        seed = 5
+        [student]
+        path = "{}"
+        [data]
+        dataset = "{}"
+        evaluate = "test"
+        [loss]
+        hard_weight = 0.5
+        [optimizer]
+        learning_rate = 1e-2
+        warmup_steps = 10
+        [training]
+        steps = 60
+        batch_size = 16
+        micro_batch_size = 6
+        evaluate_every = 10
+        checkpoint_every = 4
+        "#,
+        shown(&dir.join("student")),
+        shown(&dir.join("cache"))
+    );
+    write(&dir.join("config.toml"), &config);
+    dir.join("config.toml")
+}
+
+fn weights(run: &Path) -> Vec<u8> {
+    fs::read(run.join("model/model.safetensors")).unwrap()
+}
+
+/// The lines without what a clock and the kernel say.
+fn numbers(run: &Path) -> Vec<serde_json::Value> {
+    let mut lines = metrics(run);
+    for line in &mut lines {
+        let line = line.as_object_mut().unwrap();
+        for key in ["seconds", "examples_per_second", "tokens_per_second", "peak_rss_bytes"] {
+            line.remove(key);
+        }
+    }
+    lines
+}
+
+#[test]
+fn a_killed_run_ends_with_the_same_weights() {
+    let dir = folder();
+    let config = prepare(dir.path());
+    let whole = dir.path().join("whole");
+    succeed(&["train", shown(&config), "--output", shown(&whole)]);
+    assert_eq!(report(&whole)["steps"], 60);
+
+    let killed = dir.path().join("killed");
+    // Three times: each process is killed at the first new checkpoint that is seen.
+    for _ in 0..3 {
+        let before = checkpoints(&killed);
+        let mut process = command(&["train", shown(&config), "--output", shown(&killed)])
+            .spawn()
+            .unwrap();
+        let begun = Instant::now();
+        while checkpoints(&killed) == before && process.try_wait().unwrap().is_none() {
+            assert!(begun.elapsed() < Duration::from_secs(120), "no checkpoint came");
+            sleep(Duration::from_millis(1));
+        }
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+    assert!(
+        !killed.join("report.json").exists(),
+        "the kills came too late to test anything"
+    );
+    succeed(&["train", shown(&config), "--output", shown(&killed)]);
+    assert!(weights(&whole) == weights(&killed), "the weights differ");
+    assert_eq!(numbers(&whole), numbers(&killed));
+    let (mut a, mut b) = (report(&whole), report(&killed));
+    for report in [&mut a, &mut b] {
+        report["seconds"] = 0.into();
+        report["peak_rss_bytes"] = 0.into();
+    }
+    assert_eq!(a, b);
+    assert_eq!(checkpoints(&killed), ["step-00000056", "step-00000060"], "two are kept");
+
+    // A finished run is finished: asked again, it says the same.
+    succeed(&["train", shown(&config), "--output", shown(&killed)]);
+    assert!(weights(&whole) == weights(&killed));
+}
+
+fn checkpoints(run: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(run.join("checkpoints")) else {
+        return Vec::new();
+    };
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names.filter(|name| name.starts_with("step-")).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn another_run_in_the_folder_is_refused_by_its_keys() {
+    let dir = folder();
+    let config = prepare(dir.path());
+    let run = dir.path().join("run");
+    let start = ["train", shown(&config), "--output", shown(&run), "--steps", "4"];
+    succeed(&start);
+    let (error, code) = fail(&[&start[..], &["--seed", "6", "--learning-rate", "0.1"]].concat());
+    assert!(
+        error.contains("optimizer.learning_rate (0.01 there, 0.1 here)"),
+        "{error}"
+    );
+    assert!(error.contains("seed (5 there, 6 here)") && code == 1, "{error}");
+
+    // Another student at the same path is another run too.
+    decoder(&dir.path().join("student"), false);
+    let (error, _) = fail(&start);
+    assert!(error.contains("student.config_sha256"), "{error}");
+
+    let full = dir.path().join("full");
+    write(&full.join("precious"), "");
+    let (error, _) = fail(&["train", shown(&config), "--output", shown(&full)]);
+    assert!(error.contains("is not empty and holds no run"), "{error}");
+}
+
+#[test]
+fn a_run_that_diverges_names_the_step_and_keeps_its_checkpoints() {
+    let dir = folder();
+    let config = prepare(dir.path());
+    let run = dir.path().join("run");
+    let text = fs::read_to_string(&config)
+        .unwrap()
+        .replace("learning_rate = 1e-2", "learning_rate = 1e25\nclip_norm = 0");
+    write(&config, &text.replace("checkpoint_every = 4", "checkpoint_every = 1"));
+    let (error, code) = fail(&["train", shown(&config), "--output", shown(&run)]);
+    assert!(
+        error.contains("step 2: the ") && error.contains("lower the learning rate"),
+        "{error}"
+    );
+    assert_eq!(code, 1);
+    assert_eq!(checkpoints(&run), ["step-00000001"]);
+    assert!(!run.join("report.json").exists());
+}
