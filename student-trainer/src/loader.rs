@@ -249,3 +249,102 @@ impl Drop for Loader {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::LossConfig;
+    use crate::examples::{Content, Example};
+
+    fn examples(lengths: &[usize]) -> Arc<Examples> {
+        let example = |(index, length): (usize, &usize)| Example {
+            id: format!("{index:03}"),
+            view: 0,
+            content: Content::Tokens(vec![1; *length]),
+            label: None,
+            loss_mask: None,
+            targets: None,
+        };
+        Arc::new(Examples::new(lengths.iter().enumerate().map(example).collect()))
+    }
+
+    fn objective() -> Objective {
+        Objective::new(
+            &LossConfig {
+                soft_weight: 0.0,
+                hard_weight: 1.0,
+                ..LossConfig::default()
+            },
+            None,
+        )
+        .unwrap()
+    }
+
+    fn cut(training: &str) -> Cut {
+        let training: TrainingConfig = toml::from_str(&format!("steps = 1\n{training}")).unwrap();
+        Cut::new(
+            &training,
+            Layout {
+                image: None,
+                row_tokens: None,
+            },
+            3,
+        )
+    }
+
+    #[test]
+    fn limits_hold_whole_examples_and_at_least_one() {
+        assert_eq!(Limit::Examples(2).cut(&[5, 5, 5]), [0..2, 2..3]);
+        assert_eq!(Limit::Tokens(10).cut(&[5, 5, 1, 20, 3, 7]), [0..2, 2..3, 3..4, 4..6]);
+        assert!(Limit::Tokens(10).cut(&[]).is_empty());
+    }
+
+    #[test]
+    fn a_loader_goes_on_anywhere_as_if_it_had_never_stopped() {
+        let examples = examples(&(2..25).collect::<Vec<_>>());
+        for training in ["batch_size = 4\nmicro_batch_size = 3", "batch_tokens = 50"] {
+            let load = |from, count| -> Vec<Step> {
+                let loader = Loader::start(Arc::clone(&examples), cut(training), objective(), from, count);
+                loader.unwrap().map(Result::unwrap).collect()
+            };
+            let whole = load(Position::default(), 20);
+            assert_eq!(whole.len(), 20);
+            let targets = |step: &Step| {
+                step.portions
+                    .iter()
+                    .flat_map(|part| part.targets.clone())
+                    .collect::<Vec<_>>()
+            };
+            for (done, step) in whole.iter().enumerate().take(19) {
+                let rest = load(step.next, 19 - done as u64);
+                assert_eq!(rest.len(), 19 - done);
+                for (a, b) in rest.iter().zip(&whole[done + 1..]) {
+                    assert_eq!((targets(a), a.next), (targets(b), b.next));
+                }
+            }
+            let first_epoch: Vec<&Step> = whole.iter().take_while(|step| step.next.epoch == 0).collect();
+            let epoch = cut(training).steps(&examples, 1) as usize;
+            assert_eq!(first_epoch.len() + 1, epoch);
+            let seen: usize = whole[..epoch].iter().map(|step| step.examples).sum();
+            assert_eq!(seen, 23, "every example once an epoch");
+        }
+    }
+
+    #[test]
+    fn nothing_to_learn_from_is_an_error() {
+        let loader = Loader::start(
+            examples(&[]),
+            cut("batch_size = 1"),
+            objective(),
+            Position::default(),
+            1,
+        );
+        assert!(
+            loader
+                .err()
+                .unwrap()
+                .to_string()
+                .contains("no example of the training split")
+        );
+    }
+}

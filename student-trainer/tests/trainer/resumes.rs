@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::support::{command, decoder, fail, folder, metrics, report, shown, succeed, text_dataset, top_k, write};
+use crate::support::{
+    command, decoder, fail, folder, images, images_file, metrics, report, residual, shown, succeed, text_dataset,
+    top_k, write,
+};
 
 /// A run of 60 steps over 8 epochs, with a checkpoint after every 4.
 fn prepare(dir: &Path) -> PathBuf {
@@ -149,4 +152,53 @@ fn a_run_that_diverges_names_the_step_and_keeps_its_checkpoints() {
     assert_eq!(code, 1);
     assert_eq!(checkpoints(&run), ["step-00000001"]);
     assert!(!run.join("report.json").exists());
+}
+
+#[test]
+fn running_statistics_are_part_of_a_checkpoint() {
+    let dir = folder();
+    let at = |name: &str| dir.path().join(name);
+    images(&at("train"), 24, 1);
+    residual(&at("student"));
+    let config = format!(
+        r#"
+        [student]
+        path = "{}"
+        [data]
+        held_out = 0.3
+        [data.inputs]
+        train = "{}"
+        [loss]
+        soft_weight = 0
+        hard_weight = 1
+        [optimizer]
+        [training]
+        steps = 6
+        batch_size = 8
+        checkpoint_every = 3
+        "#,
+        shown(&at("student")),
+        shown(&images_file(&at("train")))
+    );
+    write(&at("config.toml"), &config);
+    succeed(&["train", shown(&at("config.toml")), "--output", shown(&at("whole"))]);
+    // What a run leaves that stopped right after its first checkpoint.
+    let copy = |name: &str| {
+        let to = at("stopped").join(name);
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(at("whole").join(name), to).unwrap();
+    };
+    let step = "checkpoints/step-00000003";
+    for name in [
+        "state.json",
+        "optimizer.safetensors",
+        "model/config.json",
+        "model/model.safetensors",
+    ] {
+        copy(&format!("{step}/{name}"));
+    }
+    ["run.json", "metrics.jsonl"].iter().for_each(|name| copy(name));
+    succeed(&["train", shown(&at("config.toml")), "--output", shown(&at("stopped"))]);
+    assert!(weights(&at("whole")) == weights(&at("stopped")), "the weights differ");
+    assert_eq!(numbers(&at("whole")), numbers(&at("stopped")));
 }

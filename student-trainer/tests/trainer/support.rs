@@ -59,6 +59,15 @@ pub(crate) fn perceptron(folder: &Path, classes: [&str; 3]) {
     write(&folder.join("config.json"), &config.to_string());
 }
 
+/// A residual network with batch norm over 6 x 6 grey images with three classes.
+pub(crate) fn residual(folder: &Path) {
+    let config = json!({
+        "architectures": ["ResidualForImageClassification"], "model_type": "decant-resnet", "image_size": 6,
+        "num_channels": 1, "hidden_sizes": [4, 8], "depths": [1, 1], "id2label": {"0": "a", "1": "b", "2": "c"},
+    });
+    write(&folder.join("config.json"), &config.to_string());
+}
+
 /// A reproducible sequence of numbers in [0, 1).
 pub(crate) struct Noise(pub(crate) u64);
 
