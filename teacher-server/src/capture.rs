@@ -4,7 +4,7 @@
 //! inputs -> batches -> prepare (thread) -> teacher (thread) -> input order -> attempt -> commit
 //! ```
 //!
-//! Each arrow is a bounded channel or a call. The batches are cut by the plan's budget alone ([`batches`]); images are
+//! Each arrow is a bounded channel or a call. The batches are cut by the plan's budget alone (`batches`); images are
 //! decoded and tokens copied beside the device, not before it; rows go back into the order of the inputs and into the
 //! attempt as soon as their turn comes.
 

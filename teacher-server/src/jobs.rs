@@ -2,8 +2,9 @@
 //!
 //! A job's id is its plan's, so asking twice is one job. One thread runs them in the order in which they were asked
 //! for; the teacher's queue lets other callers in between its batches. What a job has done is in its dataset (a marker
-//! for each committed shard), what was asked and how it ended in [`records`], so nothing is lost with the process.
+//! for each committed shard), what was asked and how it ended in `.decant/jobs` under the first root, so nothing is lost with the process.
 
+mod entry;
 mod error;
 mod job;
 mod records;
@@ -14,15 +15,15 @@ pub use error::{Error, Result};
 pub use job::{Job, JobProgress, JobState};
 pub use roots::Roots;
 
-use crate::capture::CancelFlag;
 use crate::planning::{self, PlanRequest};
 use crate::teacher::Teacher;
 use decant_data::{Plan, Store};
+use entry::Entry;
 use records::{Asked, Recorded, Records};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 
 /// The jobs of one server. Calls block (they read and hash files): in async code use them where blocking is allowed.
@@ -42,21 +43,6 @@ struct Shared {
     /// To the thread that runs jobs; none once the server is stopping.
     queue: Mutex<Option<mpsc::Sender<Arc<Entry>>>>,
     stopping: AtomicBool,
-}
-
-struct Entry {
-    job: watch::Sender<Job>,
-    control: Mutex<Control>,
-}
-
-/// Held while a job changes from waiting to running, to its end, or back to waiting.
-struct Control {
-    /// Stops the run that is waiting or under way.
-    cancel: CancelFlag,
-    /// Whether a caller asked for that, rather than the server's own end.
-    by_caller: bool,
-    /// Number of the job's next event.
-    events: u32,
 }
 
 impl Jobs {
@@ -219,84 +205,12 @@ impl Drop for Jobs {
 }
 
 impl Shared {
+    /// Every path as it is now, checked against the roots as they are now.
     fn resolve(&self, mut request: PlanRequest, output: &str) -> Result<(PlanRequest, String)> {
         for source in &mut request.sources {
             source.path = self.roots.input(&source.path)?;
         }
         Ok((request, self.roots.output(output)?))
-    }
-}
-
-impl Entry {
-    fn recorded(recorded: Recorded) -> Arc<Self> {
-        let Recorded {
-            id,
-            created_ms,
-            asked,
-            state,
-            progress,
-            events,
-        } = recorded;
-        let created = UNIX_EPOCH + Duration::from_millis(created_ms);
-        let Asked { output, request, .. } = asked;
-        let job = Job {
-            id,
-            state,
-            request: Arc::new(request),
-            output,
-            progress,
-            created,
-        };
-        let control = Control {
-            cancel: CancelFlag::new(),
-            by_caller: false,
-            events,
-        };
-        Arc::new(Self {
-            job: watch::Sender::new(job),
-            control: Mutex::new(control),
-        })
-    }
-
-    /// Queues a job again that has ended without its dataset; leaves it alone otherwise.
-    fn ask_again(self: &Arc<Self>, shared: &Shared, records: &Records, asked: Asked) -> Result<()> {
-        let mut control = lock(&self.control);
-        let job = self.job.borrow().clone();
-        let whole = !job.state.is_final() || job.state == JobState::Succeeded && is_sealed(&job.output)?;
-        if whole && job.output != asked.output {
-            return Err(Error::Elsewhere {
-                id: job.id,
-                output: job.output,
-            });
-        }
-        if whole {
-            return Ok(());
-        }
-        let queue = lock(&shared.queue);
-        let queue = queue.as_ref().ok_or(Error::Stopping)?;
-        control.events = records.ask_again(&job.id, control.events, asked.clone())?;
-        control.cancel = CancelFlag::new();
-        control.by_caller = false;
-        self.job.send_modify(|job| {
-            job.state = JobState::Pending;
-            job.progress = JobProgress::default();
-            job.request = Arc::new(asked.request);
-            job.output = asked.output;
-        });
-        queue.send(Arc::clone(self)).map_err(|_| Error::Stopping)
-    }
-
-    /// Says, and records, that a job has ended.
-    fn end(&self, shared: &Shared, control: &mut Control, state: JobState) -> Result<()> {
-        let (id, progress) = {
-            let job = self.job.borrow();
-            (job.id.clone(), job.progress)
-        };
-        self.job.send_modify(|job| job.state = state.clone());
-        if let Some(records) = &shared.records {
-            control.events = records.end(&id, control.events, &state, progress)?;
-        }
-        Ok(())
     }
 }
 
@@ -311,10 +225,6 @@ fn plan_at(output: &str) -> Result<Option<String>> {
         return Ok(None);
     }
     Ok(Some(Plan::read(&store)?.id))
-}
-
-fn is_sealed(output: &str) -> Result<bool> {
-    Ok(Store::open(output)?.exists("manifest.json")?)
 }
 
 fn milliseconds(time: SystemTime) -> u64 {

@@ -145,6 +145,11 @@ impl Teacher {
         answers.await.unwrap_or(Err(Error::Stopped))
     }
 
+    /// Waits until the teacher's thread has ended, which it does of itself only by a panic.
+    pub async fn ended(&self) {
+        self.queue.closed().await;
+    }
+
     /// One real forward pass: says that the teacher answers. Not for async tasks.
     ///
     /// # Errors

@@ -66,7 +66,7 @@ pub struct PlanArgs {
     #[arg(long, value_name = "N", env = "DECANT_STRIDE")]
     pub stride: Option<usize>,
 
-    /// Token put before every window, such as <s>
+    /// Token put before every window, such as `<s>`
     #[arg(long, value_name = "TOKEN", env = "DECANT_PREFIX")]
     pub prefix: Option<String>,
 

@@ -60,6 +60,10 @@ pub enum Error {
     #[error("the server could not start: {0}")]
     Runtime(std::io::Error),
 
+    /// The teacher's thread has ended.
+    #[error("the teacher has ended in a bug of the server; the lines above say where")]
+    TeacherEnded,
+
     /// The teacher's loading ended without a result.
     #[error("loading the teacher ended in a bug of the server; the lines above say where")]
     Lost,
@@ -78,7 +82,7 @@ impl Error {
             Self::Teacher(error) => error.kind(),
             Self::Jobs(error) => error.kind(),
             Self::Transport(_) | Self::Runtime(_) => Kind::Retry,
-            Self::Lost => Kind::Bug,
+            Self::TeacherEnded | Self::Lost => Kind::Bug,
         }
     }
 }

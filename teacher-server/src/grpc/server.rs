@@ -68,6 +68,8 @@ pub async fn run(
                 Err(error) => break Err(error),
             },
             () = &mut shutdown => break Ok(()),
+            // a server without its teacher serves nobody; whoever started it can start it again
+            () = ended(&ready), if loaded => break Err(Error::TeacherEnded),
             ended = &mut server => return ended.unwrap_or(Ok(())).map_err(Error::Transport),
         }
     };
@@ -94,6 +96,14 @@ pub async fn run(
     }
     server.abort();
     result
+}
+
+/// Waits for the end of a teacher that is there.
+async fn ended(ready: &OnceLock<Arc<Ready>>) {
+    match ready.get() {
+        Some(ready) => ready.teacher.ended().await,
+        None => std::future::pending().await,
+    }
 }
 
 fn router(settings: &Settings, service: Service) -> Result<Router> {

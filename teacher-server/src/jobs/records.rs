@@ -53,7 +53,7 @@ struct Event {
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
 enum What {
     /// The job was asked for again after an end.
-    Asked(Asked),
+    Asked(Box<Asked>),
     Succeeded(JobProgress),
     Failed {
         reason: String,
@@ -97,7 +97,7 @@ impl Records {
 
     /// Writes down that a job was asked for again, and gives the number of the next event.
     pub(super) fn ask_again(&self, id: &str, event: u32, asked: Asked) -> Result<u32> {
-        self.tell(id, event, What::Asked(asked))
+        self.tell(id, event, What::Asked(Box::new(asked)))
     }
 
     /// Writes down that a job has ended, and gives the number of the next event.
@@ -160,7 +160,7 @@ impl Records {
             let event: Event = self.get(&path(&job.id, Some(number)))?;
             (job.state, job.progress) = match event.event {
                 What::Asked(asked) => {
-                    job.asked = asked;
+                    job.asked = *asked;
                     (JobState::Pending, JobProgress::default())
                 }
                 What::Succeeded(progress) => (JobState::Succeeded, progress),

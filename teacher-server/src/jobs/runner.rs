@@ -38,8 +38,10 @@ fn begin(entry: &Entry) -> Option<CancelFlag> {
 
 /// Plan, one capture a shard, seal. Each step finds what an earlier run has done.
 fn run(shared: &Shared, entry: &Entry, job: &Job, cancel: &CancelFlag) -> Result<()> {
-    let store = Store::open(&job.output)?;
-    let dataset = planning::plan(&job.request, shared.teacher.profile(), &store, cancel, &mut |_| {})?;
+    // a job may be older than the roots, and a link than the job
+    let (request, output) = shared.resolve((*job.request).clone(), &job.output)?;
+    let store = Store::open(&output)?;
+    let dataset = planning::plan(&request, shared.teacher.profile(), &store, cancel, &mut |_| {})?;
     let plan = dataset.plan();
     if plan.id != job.id {
         return Err(Error::Changed {

@@ -34,9 +34,14 @@ impl Served {
     }
 
     fn terminate(mut self) -> Option<i32> {
+        self.signal();
+        self.child.wait().unwrap().code()
+    }
+
+    /// Sends SIGTERM.
+    fn signal(&self) {
         let id = self.child.id().to_string();
         assert!(std::process::Command::new("kill").arg(id).status().unwrap().success());
-        self.child.wait().unwrap().code()
     }
 }
 
@@ -97,6 +102,21 @@ fn submit_watch_jobs_and_cancel_go_through_a_server() {
     assert!(fail(&failed, 1).contains("broken.jsonl:1"), "{failed:?}");
 
     assert_eq!(served.terminate(), Some(0));
+}
+
+#[test]
+fn a_second_signal_ends_the_server_at_once() {
+    let place = Place::decoder();
+    let mut served = Served::start(&place);
+    // a caller that has said nothing yet: the graceful end waits for it, for a while
+    let _caller = std::net::TcpStream::connect(served.url.trim_start_matches("http://")).unwrap();
+    served.signal();
+    let refused = || teacher_server(&["jobs", "--server", &served.url], &[]).status.code() == Some(75);
+    while !refused() {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    served.signal();
+    assert_eq!(served.child.wait().unwrap().code(), Some(143));
 }
 
 #[test]

@@ -168,3 +168,34 @@ async fn tls_carries_calls_of_who_trusts_the_certificate() {
     });
     server.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reflection_names_the_services() {
+    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+    use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+    use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+    use tonic_reflection::pb::v1::{ServerReflectionRequest, ServerReflectionResponse};
+
+    let place = Place::decoder();
+    let server = place.serve().await;
+    let channel = Channel::from_shared(server.url.clone())
+        .unwrap()
+        .connect()
+        .await
+        .unwrap();
+    let asked = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let mut client = ServerReflectionClient::new(channel);
+    let asking = client.server_reflection_info(tokio_stream::iter([asked])).await;
+    let answer: ServerReflectionResponse = asking.unwrap().into_inner().message().await.unwrap().unwrap();
+    let Some(MessageResponse::ListServicesResponse(services)) = answer.message_response else {
+        panic!("{answer:?}")
+    };
+    let names: Vec<String> = services.service.into_iter().map(|service| service.name).collect();
+    for name in ["decant.v1.TeacherService", "grpc.health.v1.Health"] {
+        assert!(names.iter().any(|found| found == name), "{names:?}");
+    }
+    server.end().await;
+}

@@ -374,3 +374,28 @@ async fn jobs_of_another_teacher_are_left_alone() {
     assert_eq!(unknown.code(), Code::NotFound);
     server.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_is_held_to_the_roots_that_there_are_when_it_runs() {
+    let place = Place::documents(120);
+    let server = place.serve().await;
+    let mut client = server.client().await;
+    let job = create(&mut client, long_plan("sub/out")).await.unwrap();
+    some_shards(&mut client, &job.id).await;
+    server.end().await;
+
+    // since then its output has become a link that leads out of the root
+    let outside = place.dir.path().join("outside");
+    std::fs::rename(place.root.join("sub"), &outside).unwrap();
+    symlink(&outside, place.root.join("sub")).unwrap();
+    let server = place.serve().await;
+    let mut client = server.client().await;
+    let failed = watch(&mut client, &job.id).await.pop().unwrap();
+    assert_eq!(failed.state(), JobState::Failed);
+    assert!(
+        failed.failure.contains("does not lie under a root"),
+        "{}",
+        failed.failure
+    );
+    server.end().await;
+}
