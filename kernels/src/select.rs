@@ -225,10 +225,9 @@ fn moments<const FUSED: bool>(row: &[f32]) -> (f64, f64) {
     if largest == f32::NEG_INFINITY {
         return (f64::NEG_INFINITY, 0.0);
     }
-    let mass = vector::sum(row, |logit| vector::exp::<FUSED>(logit - largest));
-    let gaps = vector::sum(row, |logit| {
+    let (mass, gaps) = vector::sum_two(row, |logit| {
         let weight = vector::exp::<FUSED>(logit - largest);
-        if weight > 0.0 { weight * (logit - largest) } else { 0.0 }
+        (weight, if weight > 0.0 { weight * (logit - largest) } else { 0.0 })
     });
     (f64::from(largest) + mass.ln(), f64::from(largest) + gaps / mass)
 }

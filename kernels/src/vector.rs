@@ -96,6 +96,25 @@ pub(crate) fn sum(x: &[f32], term: impl Fn(f32) -> f32) -> f64 {
     total
 }
 
+/// Two sums in one pass.
+#[inline(always)]
+pub(crate) fn sum_two(x: &[f32], terms: impl Fn(f32) -> (f32, f32)) -> (f64, f64) {
+    let mut totals = (0.0, 0.0);
+    for block in x.chunks(BLOCK) {
+        let (mut first, mut second) = ([0.0; LANES], [0.0; LANES]);
+        each(block, |chunk| {
+            for lane in 0..LANES {
+                let (a, b) = terms(chunk[lane]);
+                first[lane] += a;
+                second[lane] += b;
+            }
+        });
+        totals.0 += reduce(&first);
+        totals.1 += reduce(&second);
+    }
+    totals
+}
+
 /// Replaces each entry by what `term` makes of it; the sum of the new ones.
 #[inline(always)]
 pub(crate) fn sum_replaced(x: &mut [f32], term: impl Fn(f32) -> f32) -> f64 {
@@ -220,6 +239,11 @@ mod tests {
             let truth: f64 = x.iter().map(|v| f64::from(*v)).sum();
             let finite = |v: f32| if v == f32::NEG_INFINITY { 0.0 } else { v };
             assert_eq!(sum(&x, finite), truth, "{n}");
+            assert_eq!(
+                sum_two(&x, |v| (finite(v), 3.0 * finite(v))),
+                (truth, 3.0 * truth),
+                "{n}"
+            );
             let mut doubled = x.clone();
             assert_eq!(sum_replaced(&mut doubled, |v| 2.0 * finite(v)), 2.0 * truth, "{n}");
             assert!(doubled.iter().zip(&x).all(|(d, v)| *d == 2.0 * v));
