@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub use ids::Ids;
 pub use place::Place;
-pub use source::{Digest, sha256_of};
+pub use source::{Digest, files_of, sha256_of};
 pub use window::{Window, windows, windows_with_mask};
 
 use crate::Result;

@@ -39,7 +39,7 @@ pub enum Command {
     Plan(PlanCommand),
     /// Capture the shards of a planned dataset that nobody has committed yet
     Work(WorkArgs),
-    /// Ask a running server to capture a dataset
+    /// Ask a running server to capture a dataset; paths are the server's, relative ones start at its first root
     Submit(SubmitArgs),
     /// Follow a job of a running server until it ends
     Watch(WatchArgs),

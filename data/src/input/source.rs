@@ -108,12 +108,7 @@ pub struct Digest {
 /// # Errors
 /// A file that cannot be read.
 pub fn sha256_of(path: &Path) -> Result<Digest> {
-    let mut files = list(path)?;
-    if let ([images], false) = (files.as_slice(), path.is_dir())
-        && kind_of(images)? == Kind::Idx
-    {
-        files.extend(idx::labels_beside(path));
-    }
+    let files = files_of(path)?;
     let (mut listing, mut bytes, mut last) = (String::new(), 0, String::new());
     for file in &files {
         let (hash, size) = sha256_of_file(file)?;
@@ -123,6 +118,21 @@ pub fn sha256_of(path: &Path) -> Result<Digest> {
     let single = files.len() == 1 && !path.is_dir();
     let sha256 = if single { last } else { hex(&Sha256::digest(listing)) };
     Ok(Digest { sha256, bytes })
+}
+
+/// Every file that [`open`](super::open) would read from a path: those of a folder, or the file and, for IDX, its
+/// labels beside it.
+///
+/// # Errors
+/// A path that cannot be read.
+pub fn files_of(path: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = list(path)?;
+    if let ([images], false) = (files.as_slice(), path.is_dir())
+        && kind_of(images)? == Kind::Idx
+    {
+        files.extend(idx::labels_beside(path));
+    }
+    Ok(files)
 }
 
 fn sha256_of_file(path: &Path) -> Result<(String, u64)> {

@@ -47,7 +47,7 @@ impl Roots {
     /// An input as an absolute path without links.
     ///
     /// # Errors
-    /// It is not there or lies outside; a file in an input folder is a link that leads outside.
+    /// It is not there or lies outside; a file that reading it would open is a link that leads outside.
     pub fn input(&self, path: &Path) -> Result<PathBuf> {
         let given = path.display().to_string();
         let resolved = self
@@ -55,15 +55,11 @@ impl Roots {
             .canonicalize()
             .map_err(|error| unusable(&given, error))?;
         self.check_folder(&resolved, &given)?;
-        if resolved.is_dir() {
-            let entries = std::fs::read_dir(&resolved).map_err(|error| unusable(&given, error))?;
-            for entry in entries {
-                let entry = entry.map_err(|error| unusable(&given, error))?.path();
-                let target = entry
-                    .canonicalize()
-                    .map_err(|error| unusable(&entry.display().to_string(), error))?;
-                self.check_folder(&target, &entry.display().to_string())?;
-            }
+        // a file of a folder, or the labels beside an IDX file, may itself be a link
+        for file in decant_data::input::files_of(&resolved)? {
+            let file_name = file.display().to_string();
+            let target = file.canonicalize().map_err(|error| unusable(&file_name, error))?;
+            self.check_folder(&target, &file_name)?;
         }
         Ok(resolved)
     }
@@ -282,6 +278,10 @@ mod tests {
         std::fs::create_dir(root.join("texts")).unwrap();
         symlink(outside.join("secret.txt"), root.join("texts/a.txt")).unwrap();
         assert!(refused(roots.input(Path::new("texts"))));
+        // labels beside the images that are a link
+        std::fs::write(root.join("a-images-idx3-ubyte"), [0, 0, 8, 3]).unwrap();
+        symlink(outside.join("secret.txt"), root.join("a-labels-idx1-ubyte")).unwrap();
+        assert!(refused(roots.input(Path::new("a-images-idx3-ubyte"))));
     }
 
     #[test]

@@ -96,7 +96,10 @@ fn end(shared: &Shared, entry: &Entry, result: Result<()>) {
         }
         Err(error) => JobState::Failed(decant_cli::error_line(&error).trim_start_matches("error: ").to_owned()),
     };
-    tracing::info!(job = id, ?state, "ended");
+    match &state {
+        JobState::Failed(reason) => tracing::warn!(job = id, reason, "failed"),
+        state => tracing::info!(job = id, state = state.name(), "ended"),
+    }
     if let Err(error) = entry.end(shared, &mut control, state) {
         tracing::error!(job = id, %error, "how the job ended cannot be recorded; it will run again after a restart");
     }
