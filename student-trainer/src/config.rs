@@ -139,11 +139,11 @@ impl Default for ReadingConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct LossConfig {
     /// Weight of the divergence from the soft targets.
-    pub soft_weight: f32,
+    pub soft_weight: f64,
     /// Weight of the cross-entropy with the hard targets.
-    pub hard_weight: f32,
+    pub hard_weight: f64,
     /// Temperature of the soft term; for `top_k` one that the dataset declares.
-    pub temperature: f32,
+    pub temperature: f64,
     /// What becomes of the teacher's mass outside the kept entries.
     pub tail: Tail,
     /// What the hard targets are.

@@ -41,7 +41,7 @@ pub struct Evaluation {
     pub perplexity: Option<f64>,
     /// Temperature of the two divergences.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub temperature: Option<f32>,
+    pub temperature: Option<f64>,
     /// Mean `KL(teacher || student)` at that temperature in nats, without the factor `T^2`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kl: Option<f64>,
@@ -80,7 +80,7 @@ pub fn evaluate(request: &Request) -> Result<Evaluation> {
     let mut student = Student::open(&model)?;
     let source = Source::open(&request.data, &mut student)?;
     if let Some(codec) = source.codec() {
-        codec.temperature_index(request.loss.temperature)?;
+        codec.temperature_index(request.loss.temperature as f32)?;
     }
     let objective = Objective::new(&request.loss, source.codec())?;
     let model = Checkpoint::open(&model)?.load(DType::F32, &Device::Cpu)?;
@@ -168,7 +168,7 @@ impl Judge<'_> {
 
     fn summarise(&self, examples: usize, all: &[Judged], image: bool) -> Evaluation {
         let truths = || all.iter().filter_map(|judged| judged.truth);
-        let square = f64::from(self.objective.temperature) * f64::from(self.objective.temperature);
+        let square = self.objective.temperature.powi(2);
         let share = |right: bool| f64::from(u8::from(right));
         let cross_entropy = mean(truths().map(|(_, loss)| loss));
         let kl = mean(

@@ -10,11 +10,11 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, PartialEq)]
 pub struct Objective {
     /// Weight of the soft term.
-    pub soft_weight: f32,
+    pub soft_weight: f64,
     /// Weight of the hard term.
-    pub hard_weight: f32,
+    pub hard_weight: f64,
     /// Temperature of the soft term.
-    pub temperature: f32,
+    pub temperature: f64,
     /// What becomes of the mass outside the kept entries.
     pub tail: Tail,
     /// What the hard targets are.
@@ -31,7 +31,7 @@ impl Objective {
     /// # Errors
     /// A temperature that the codec cannot give.
     pub fn new(config: &LossConfig, codec: Option<&Codec>) -> Result<Self> {
-        let asked = codec.map(|codec| codec.temperature_index(config.temperature));
+        let asked = codec.map(|codec| codec.temperature_index(config.temperature as f32));
         let (temperature_index, measurable) = match asked {
             Some(Ok(index)) => (index, true),
             // Without a soft term the divergence is only measured, and can be done without.
@@ -73,11 +73,12 @@ impl Objective {
         grad: &mut [f32],
         gathered: &mut Vec<f32>,
     ) -> Result<f64> {
+        let temperature = self.temperature as f32;
         match targets {
             SoftTargets::Dense { classes, logits } => {
                 let teacher = logits.get(position * classes..(position + 1) * classes);
                 let teacher = teacher.filter(|row| row.len() == student.len()).ok_or_else(misshapen)?;
-                Ok(loss::kl_dense(student, teacher, self.temperature, scale, grad))
+                Ok(loss::kl_dense(student, teacher, temperature, scale, grad))
             }
             SoftTargets::TopK {
                 offsets,
@@ -115,7 +116,7 @@ impl Objective {
                     gathered,
                     *log_tail,
                     self.tail,
-                    self.temperature,
+                    temperature,
                     scale,
                     grad,
                 ))

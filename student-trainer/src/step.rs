@@ -48,11 +48,11 @@ impl Learner<'_> {
         gradients: &mut Gradients,
         chunks: &mut Chunks,
     ) -> Result<Losses> {
-        let share = |weight: f32, count: usize| {
+        let share = |weight: f64, count: usize| {
             if count == 0 {
                 0.0
             } else {
-                (f64::from(weight) / count as f64) as f32
+                (weight / count as f64) as f32
             }
         };
         let loss = Loss {
@@ -70,7 +70,7 @@ impl Learner<'_> {
         gradients.settle();
         let mean = |sum: f64, count: usize| if count == 0 { 0.0 } else { sum / count as f64 };
         let (soft, hard) = (mean(sums.soft, step.soft), mean(sums.hard, step.hard));
-        let total = f64::from(self.objective.soft_weight) * soft + f64::from(self.objective.hard_weight) * hard;
+        let total = self.objective.soft_weight * soft + self.objective.hard_weight * hard;
         Ok(Losses { total, soft, hard })
     }
 

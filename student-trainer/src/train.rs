@@ -238,7 +238,6 @@ impl Trainer<'_> {
             let seconds = before + started.elapsed().as_secs_f64();
             self.state.seconds = seconds;
             let taken = (seconds - last).max(f64::MIN_POSITIVE);
-            last = seconds;
             self.metrics.append(&StepMetrics {
                 step: self.state.step,
                 loss: losses.total,
@@ -252,32 +251,29 @@ impl Trainer<'_> {
                 peak_rss_bytes: peak_rss_bytes(),
             })?;
             progress.set(self.state.step);
-            evaluation = if self.due(self.config.training.evaluate_every) {
-                self.evaluate()?
-            } else {
-                None
-            };
+            if self.due(self.config.training.evaluate_every) {
+                evaluation = self.evaluate()?;
+                let step = self.state.step;
+                if let Some(evaluation) = evaluation.clone() {
+                    self.metrics.append(&EvaluationMetrics { step, evaluation })?;
+                }
+            }
             if self.due(self.config.training.checkpoint_every) {
                 self.checkpoint()?;
             }
-            if evaluation.is_some() || self.due(self.config.training.checkpoint_every) {
-                // Their time is the run's, but no step's.
-                last = before + started.elapsed().as_secs_f64();
-            }
+            // Evaluation and checkpoint take time of the run, but of no step.
+            last = before + started.elapsed().as_secs_f64();
         }
         progress.finish();
-        if evaluation.is_none() {
-            evaluation = self.evaluate()?;
+        match left {
+            0 => self.evaluate(),
+            _ => Ok(evaluation),
         }
-        self.state.seconds = before + started.elapsed().as_secs_f64();
-        if left > 0 && !self.due(self.config.training.checkpoint_every) {
-            self.checkpoint()?;
-        }
-        Ok(evaluation)
     }
 
+    /// Whether something is due after this step; after the last step everything is.
     fn due(&self, every: u64) -> bool {
-        every > 0 && self.state.step.is_multiple_of(every)
+        self.state.step == self.total || every > 0 && self.state.step.is_multiple_of(every)
     }
 
     /// One optimizer step; its losses, the norm of its gradient before clipping, and its learning rate.
@@ -317,7 +313,7 @@ impl Trainer<'_> {
         Ok((losses, norm, rate))
     }
 
-    /// Judges the held-out part and notes it in the metrics.
+    /// Judges the held-out part, where there is one.
     fn evaluate(&mut self) -> Result<Option<Evaluation>> {
         let Some(held_out) = &self.held_out else {
             return Ok(None);
@@ -329,12 +325,7 @@ impl Trainer<'_> {
             cut: &self.cut,
             unigram: self.unigram.as_ref(),
         };
-        let evaluation = judge.evaluate(held_out, &mut self.chunks)?;
-        self.metrics.append(&EvaluationMetrics {
-            step: self.state.step,
-            evaluation: evaluation.clone(),
-        })?;
-        Ok(Some(evaluation))
+        judge.evaluate(held_out, &mut self.chunks).map(Some)
     }
 
     fn checkpoint(&self) -> Result<()> {

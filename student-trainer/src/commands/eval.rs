@@ -31,7 +31,7 @@ pub(crate) struct Eval {
     input: Option<PathBuf>,
     /// Temperature of the KL to the teacher
     #[arg(long, env = "DECANT_TEMPERATURE", default_value_t = 1.0)]
-    temperature: f32,
+    temperature: f64,
     /// What becomes of the teacher's mass outside the kept entries
     #[arg(long, value_enum, default_value = "bucket")]
     tail: TailFlag,

@@ -27,10 +27,10 @@ pub struct Overrides {
     pub learning_rate: Option<f64>,
     /// Weight of the soft term [file: loss.soft_weight]
     #[arg(long, env = "DECANT_SOFT_WEIGHT")]
-    pub soft_weight: Option<f32>,
+    pub soft_weight: Option<f64>,
     /// Weight of the hard term [file: loss.hard_weight]
     #[arg(long, env = "DECANT_HARD_WEIGHT")]
-    pub hard_weight: Option<f32>,
+    pub hard_weight: Option<f64>,
     /// Threads; all cores unless given [file: training.threads]
     #[arg(long, env = "DECANT_THREADS")]
     pub threads: Option<usize>,

@@ -58,7 +58,7 @@ fn step(
     )
 }
 
-fn objective(soft_weight: f32, hard_weight: f32, temperature: f32, codec: &Codec) -> Objective {
+fn objective(soft_weight: f64, hard_weight: f64, temperature: f64, codec: &Codec) -> Objective {
     let loss = LossConfig {
         soft_weight,
         hard_weight,
@@ -179,7 +179,7 @@ fn gradients_of_a_decoder_are_differences_of_its_loss() {
         let objective = objective(0.7, 0.4, temperature, &top_k());
         let run = || step(&*model, &examples, &objective, &outcomes, "micro_batch_size = 3");
         let (losses, gradients, _) = run();
-        assert!((losses.total - (f64::from(0.7_f32) * losses.soft + f64::from(0.4_f32) * losses.hard)).abs() < 1e-12);
+        assert!((losses.total - (0.7 * losses.soft + 0.4 * losses.hard)).abs() < 1e-12);
         check_by_differences(&*model, || run().0.total, &gradients);
     }
 }

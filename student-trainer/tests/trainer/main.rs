@@ -2,6 +2,7 @@
 //! portions or on whether the teacher is at hand.
 
 mod exact;
+mod layers;
 mod learns;
 mod refuses;
 mod resumes;

@@ -98,6 +98,7 @@ fn a_killed_run_ends_with_the_same_weights() {
     // A finished run is finished: asked again, it says the same.
     succeed(&["train", shown(&config), "--output", shown(&killed)]);
     assert!(weights(&whole) == weights(&killed));
+    assert_eq!(numbers(&whole), numbers(&killed));
 }
 
 fn checkpoints(run: &Path) -> Vec<String> {
