@@ -2,23 +2,39 @@
 
 use std::process::Command;
 
-use candle_core::DType;
-use decant_models::{Mode, TokenBatch};
+use candle_core::{DType, Device};
+use decant_models::{Checkpoint, Mode, Model, TokenBatch};
 
 use crate::support::{load, logits, values};
 
 /// Says to print a hash of the values instead of comparing it.
 const PRINT: &str = "DECANT_TEST_PRINT_HASH";
 
-/// A forward pass over enough tokens that products are shared out among threads.
+/// One layer as wide as SmolLM2's: its products are cut into blocks in every dimension.
+fn wide() -> Box<dyn Model> {
+    let config = serde_json::json!({
+        "architectures": ["LlamaForCausalLM"], "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 1,
+        "num_attention_heads": 9, "num_key_value_heads": 3, "vocab_size": 61, "max_position_embeddings": 64,
+    });
+    let dir = tempfile::TempDir::new().unwrap();
+    std::fs::write(dir.path().join("config.json"), config.to_string()).unwrap();
+    Checkpoint::open(dir.path())
+        .unwrap()
+        .initialise(5, &Device::Cpu)
+        .unwrap()
+}
+
+/// Forward passes over enough tokens that products are shared out among threads.
 fn bits() -> String {
-    let model = load("llama", DType::F32);
+    let (model, wide) = (load("llama", DType::F32), wide());
     let documents: Vec<Vec<u32>> = (0..24u32)
         .map(|row| (0..64 - row).map(|i| (i * 7 + row * 13) % 61).collect())
         .collect();
+    let padded = TokenBatch::padded(&documents);
     let found = [
-        logits(&*model, &TokenBatch::padded(&documents), Mode::Eval),
+        logits(&*model, &padded, Mode::Eval),
         logits(&*model, &TokenBatch::packed(&documents, 64).unwrap(), Mode::Train),
+        logits(&*wide, &padded, Mode::Eval),
     ];
     // FNV-1a over the bit patterns.
     let hash = found
