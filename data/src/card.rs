@@ -68,7 +68,9 @@ fn body(card: &mut String, plan: &Plan, splits: &[SplitSummary]) -> std::fmt::Re
     writeln!(card, "- plan: `{}`", plan.id)?;
     writeln!(card, "\n## The columns\n")?;
     columns(card, plan)?;
-    writeln!(card, "\n## The sources\n")?;
+    if !spec.sources.is_empty() {
+        writeln!(card, "\n## The sources\n")?;
+    }
     for source in &spec.sources {
         writeln!(
             card,

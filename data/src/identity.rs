@@ -3,7 +3,7 @@
 //! Equal vocabulary sizes say nothing: two tokenizers of one size may number their tokens differently, and checkpoints
 //! pad their heads. So the whole id-to-token map is bound, and compared entry by entry where both maps are at hand.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -93,38 +93,85 @@ pub fn map_difference(
     right: &str,
     right_map: &BTreeMap<u32, String>,
 ) -> Option<String> {
-    let ids: std::collections::BTreeSet<u32> = left_map.keys().chain(right_map.keys()).copied().collect();
-    let differing: Vec<u32> = ids
+    let ids: BTreeSet<u32> = left_map.keys().chain(right_map.keys()).copied().collect();
+    let ids: Vec<u32> = ids
         .into_iter()
         .filter(|id| left_map.get(id) != right_map.get(id))
         .collect();
-    let shown = |token: Option<&String>| token.map_or("nothing".to_string(), |token| format!("{token:?}"));
-    let entries = differing.iter().take(NAMED).map(|id| {
-        format!(
-            "id {id} is {} in {left} and {} in {right}",
-            shown(left_map.get(id)),
-            shown(right_map.get(id))
-        )
-    });
-    let entries = entries.collect::<Vec<_>>().join("; ");
-    (!differing.is_empty()).then(|| format!("{} of the ids differ: {entries}", differing.len()))
+    let entry = |id: &u32| {
+        let (left_token, right_token) = (shown(left_map.get(id)), shown(right_map.get(id)));
+        format!("id {id} is {left_token} in {left} and {right_token} in {right}")
+    };
+    let entries = ids.iter().take(NAMED).map(entry).collect::<Vec<_>>().join("; ");
+    (!ids.is_empty()).then(|| format!("{} ids differ: {entries}", ids.len()))
 }
 
 /// The first classes in which two lists of class names differ, in words that name both sides; `None`: the same list.
 pub fn class_difference(left: &str, left_names: &[String], right: &str, right_names: &[String]) -> Option<String> {
-    let map = |names: &[String]| {
-        names
-            .iter()
-            .enumerate()
-            .map(|(id, name)| (id as u32, name.clone()))
-            .collect()
+    let (ours, theirs) = (left_names.len(), right_names.len());
+    if ours != theirs {
+        return Some(format!("{left} has {ours} classes, {right} has {theirs}"));
+    }
+    let classes: Vec<usize> = (0..ours)
+        .filter(|class| left_names[*class] != right_names[*class])
+        .collect();
+    let entry = |class: &usize| {
+        let (left_name, right_name) = (&left_names[*class], &right_names[*class]);
+        format!("class {class} is {left_name:?} in {left} and {right_name:?} in {right}")
     };
-    map_difference(left, &map(left_names), right, &map(right_names)).map(|difference| {
-        let (ours, theirs) = (left_names.len(), right_names.len());
-        if ours == theirs {
-            difference.replace("of the ids", "classes").replace("id ", "class ")
-        } else {
-            format!("{left} has {ours} classes, {right} has {theirs}")
-        }
-    })
+    let entries = classes.iter().take(NAMED).map(entry).collect::<Vec<_>>().join("; ");
+    (!classes.is_empty()).then(|| format!("{} classes differ: {entries}", classes.len()))
+}
+
+fn shown(token: Option<&String>) -> String {
+    token.map_or("nothing".to_string(), |token| format!("{token:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(tokens: &[(u32, &str)]) -> BTreeMap<u32, String> {
+        tokens.iter().map(|(id, token)| (*id, token.to_string())).collect()
+    }
+
+    #[test]
+    fn a_map_is_identified_by_ids_and_tokens_together() {
+        let identity = |tokens: &[(u32, &str)]| TokenizerIdentity::of(&map(tokens), &map(&[]), None).map_sha256;
+        // The shared characters must not be able to move between neighbours, or between an id and its token.
+        assert_ne!(identity(&[(0, "ab"), (1, "c")]), identity(&[(0, "a"), (1, "bc")]));
+        assert_ne!(identity(&[(0, "a"), (1, "b")]), identity(&[(0, "b"), (1, "a")]));
+        assert_ne!(identity(&[(0, "a")]), identity(&[(1, "a")]));
+        // printf '\0\0\0\0\1\0\0\0\0\0\0\0a' | sha256sum
+        assert_eq!(
+            identity(&[(0, "a")]),
+            "9756fba9cda0936a42be3d25dfd05938eadaeb9f8b3fecc05f9a0c4d59919214"
+        );
+    }
+
+    #[test]
+    fn differences_name_the_first_entries_and_both_sides() {
+        let (left, right) = (
+            map(&[(0, "a"), (1, "b"), (2, "c")]),
+            map(&[(0, "a"), (1, "x"), (3, "d")]),
+        );
+        assert_eq!(
+            map_difference("the dataset", &left, "the student", &right).unwrap(),
+            "3 ids differ: id 1 is \"b\" in the dataset and \"x\" in the student; id 2 is \"c\" in the dataset and \
+             nothing in the student; id 3 is nothing in the dataset and \"d\" in the student"
+        );
+        assert_eq!(map_difference("the dataset", &left, "the student", &left), None);
+    }
+
+    #[test]
+    fn classes_are_compared_by_name_and_place() {
+        let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let difference = |right: &[&str]| class_difference("a", &names(&["cat", "dog"]), "b", &names(right));
+        assert_eq!(difference(&["cat", "dog"]), None);
+        assert_eq!(difference(&["cat"]).unwrap(), "a has 2 classes, b has 1");
+        assert_eq!(
+            difference(&["cat", "cow"]).unwrap(),
+            "1 classes differ: class 1 is \"dog\" in a and \"cow\" in b"
+        );
+    }
 }

@@ -58,3 +58,37 @@ fn judge_io(error: &io::Error) -> Option<(Kind, String)> {
     };
     Some((Kind::FixInput, reason.into()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(kind: io::ErrorKind) -> (Kind, String) {
+        // As local folders report it: wrapped twice.
+        let source = Box::new(object_store::Error::Generic {
+            store: "inner",
+            source: Box::new(io::Error::from(kind)),
+        });
+        judge(&object_store::Error::Generic {
+            store: "LocalFileSystem",
+            source,
+        })
+    }
+
+    #[test]
+    fn the_systems_own_error_is_found_and_said() {
+        let (kind, reason) = judged(io::ErrorKind::StorageFull);
+        assert_eq!(
+            (kind, reason.as_str()),
+            (Kind::FixInput, "no space left; free some or choose another place")
+        );
+        for fatal in [
+            io::ErrorKind::ReadOnlyFilesystem,
+            io::ErrorKind::PermissionDenied,
+            io::ErrorKind::QuotaExceeded,
+        ] {
+            assert_eq!(judged(fatal).0, Kind::FixInput, "{fatal:?}");
+        }
+        assert_eq!(judged(io::ErrorKind::ConnectionReset).0, Kind::Retry);
+    }
+}
