@@ -4,6 +4,7 @@
 //! Helpers panic on whatever a test cannot go on after, with all that the process said.
 
 pub mod binaries;
+pub mod examples;
 pub mod fixtures;
 pub mod process;
 pub mod server;
