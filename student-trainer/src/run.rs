@@ -3,7 +3,7 @@
 //! `run.json` (what the run is), `student/` (its description), `checkpoints/`, `metrics.jsonl`, and at the end `model/`
 //! and `report.json`.
 
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -61,22 +61,32 @@ impl Identity {
     }
 }
 
-/// The folder of a run.
+/// The folder of a run, held against other processes for as long as this value lives.
 #[derive(Debug)]
 pub struct Run {
     folder: PathBuf,
+    _lock: File,
 }
+
+/// Locked, not deleted: the system lets go of the lock however the process ends.
+const LOCK: &str = "run.lock";
 
 impl Run {
     /// Opens a folder for a run: a new one, or one that holds this run already.
     ///
     /// # Errors
-    /// Another run in the folder (the keys that differ are named), something else in it, or no access.
+    /// Another run in the folder (the keys that differ are named), something else in it, another process that is
+    /// training in it, or no access.
     pub fn open(folder: &Path, identity: &Identity) -> Result<Self> {
-        let run = Self {
-            folder: folder.to_owned(),
-        };
-        let record = run.folder.join("run.json");
+        let record = folder.join("run.json");
+        if !record.exists() && holds_anything(folder) {
+            return Err(Error::Output(format!(
+                "{} is not empty and holds no run; give another --output",
+                folder.display()
+            )));
+        }
+        fs::create_dir_all(folder).map_err(Error::io("creating", folder))?;
+        let lock = lock(folder)?;
         match fs::read(&record) {
             Ok(bytes) => {
                 let there: Identity = serde_json::from_slice(&bytes)
@@ -84,20 +94,15 @@ impl Run {
                 refuse_another(&there, identity, folder)?;
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let occupied = fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
-                if occupied {
-                    return Err(Error::Output(format!(
-                        "{} is not empty and holds no run; give another --output",
-                        folder.display()
-                    )));
-                }
-                fs::create_dir_all(folder).map_err(Error::io("creating", folder))?;
                 let json = serde_json::to_vec_pretty(identity).map_err(|error| Error::Bug(error.to_string()))?;
                 replace(&record, &json)?;
             }
             Err(error) => return Err(Error::io("reading", &record)(error)),
         }
-        Ok(run)
+        Ok(Self {
+            folder: folder.to_owned(),
+            _lock: lock,
+        })
     }
 
     /// The description of the student.
@@ -141,6 +146,25 @@ pub fn checkpoints_of(folder: &Path) -> Result<Checkpoints> {
         )));
     }
     Checkpoints::open(folder.join("checkpoints"))
+}
+
+/// Whether a folder holds anything but a lock.
+fn holds_anything(folder: &Path) -> bool {
+    fs::read_dir(folder).is_ok_and(|entries| entries.flatten().any(|entry| entry.file_name() != LOCK))
+}
+
+/// Holds the folder against other trainers: two of them would mix their metrics and overwrite each other's checkpoints.
+fn lock(folder: &Path) -> Result<File> {
+    let path = folder.join(LOCK);
+    let file = File::create(&path).map_err(Error::io("creating", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::Output(format!(
+            "another process is training in {}; wait for it, or give another --output",
+            folder.display()
+        ))),
+        Err(TryLockError::Error(source)) => Err(Error::io("locking", &path)(source)),
+    }
 }
 
 fn refuse_another(there: &Identity, here: &Identity, folder: &Path) -> Result<()> {

@@ -112,6 +112,22 @@ fn checkpoints(run: &Path) -> Vec<String> {
 }
 
 #[test]
+fn a_folder_that_another_process_trains_in_is_refused() {
+    let dir = folder();
+    let config = prepare(dir.path());
+    let run = dir.path().join("run");
+    fs::create_dir(&run).unwrap();
+    let other = fs::File::create(run.join("run.lock")).unwrap();
+    other.lock().unwrap();
+    let start = ["train", shown(&config), "--output", shown(&run), "--steps", "4"];
+    let (error, _) = fail(&start);
+    assert!(error.contains("another process is training in"), "{error}");
+    assert!(!run.join("run.json").exists());
+    drop(other);
+    succeed(&start);
+}
+
+#[test]
 fn another_run_in_the_folder_is_refused_by_its_keys() {
     let dir = folder();
     let config = prepare(dir.path());
