@@ -8,6 +8,7 @@ use teacher_server::args::{Cli, Command};
 use teacher_server::{client, commands, grpc};
 
 fn main() -> ExitCode {
+    decant_cli::keep_freed_memory();
     decant_cli::exit_by(run(decant_cli::config::parse()), code)
 }
 

@@ -5,6 +5,7 @@
 //! too much waits in [`Teacher::submit`]. A question whose asker has gone is dropped before it costs a forward pass.
 
 mod error;
+mod head;
 mod outcomes;
 mod profile;
 mod rows;

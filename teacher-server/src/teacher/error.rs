@@ -70,7 +70,10 @@ pub enum Error {
     },
 
     /// The teacher's own logits are not a distribution.
-    #[error("example {id}, position {position}: the teacher's logits are unusable: {source}; try --dtype f32")]
+    #[error(
+        "example {id}, position {position}: the teacher's logits are unusable: {source}; \
+             its weights are damaged, or its numbers overflow in the plan's dtype, and f32 holds more"
+    )]
     Logits {
         /// The example.
         id: String,

@@ -1,33 +1,27 @@
 //! The model on its device: one batch in, one answer for each example out.
 
 use super::error::Result;
+use super::head::{Head, Predicting};
 use super::outcomes::Outcomes;
 use super::rows::{self, Answer};
 use super::work::{Content, Input, Work};
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 use decant_models::{Batch, Mode, Model, TapSpec, Taps, TokenBatch};
 
 /// Owns the model; lives on the teacher's thread.
 pub(super) struct Runner {
     model: Box<dyn Model>,
-    /// `[outcomes, hidden]`: the head without the columns past the last outcome, so that a padded vocabulary costs
-    /// nothing.
-    weight: Tensor,
-    /// `[outcomes]`
-    bias: Option<Tensor>,
+    head: Head,
     outcomes: Outcomes,
     device: Device,
 }
 
 impl Runner {
     pub(super) fn new(model: Box<dyn Model>, outcomes: Outcomes, device: Device) -> Result<Self> {
-        let cut = |tensor: &Tensor| tensor.detach().narrow(0, 0, outcomes.width());
-        let weight = cut(model.head().weight())?;
-        let bias = model.head().bias().map(cut).transpose()?;
+        let head = Head::new(model.head(), outcomes.width())?;
         Ok(Self {
             model,
-            weight,
-            bias,
+            head,
             outcomes,
             device,
         })
@@ -40,9 +34,13 @@ impl Runner {
 
     /// Runs one batch. The outer error is the batch's, an inner one that of its example alone.
     pub(super) fn run(&self, work: &Work) -> Result<Vec<Result<Answer>>> {
-        let (batch, predicting) = self.batch(&work.inputs)?;
+        // only what predicts goes through the head: neither padding nor the last token of an example
+        let (batch, rows) = self.batch(&work.inputs)?;
         let features = self.model.features(&batch, Mode::Eval, &mut Taps::none())?;
-        let predicting = Tensor::new(predicting, &self.device)?;
+        let predicting = Predicting {
+            features: &features,
+            rows: &rows,
+        };
         let examples: Vec<(&str, usize)> = work
             .inputs
             .iter()
@@ -53,11 +51,7 @@ impl Runner {
             &self.outcomes,
             &work.codec,
             work.chunk_rows,
-            |range, buffer| {
-                // only what predicts goes through the head: neither padding nor the last token of an example
-                let rows = features.index_select(&predicting.narrow(0, range.start, range.len())?, 0)?;
-                self.logits(&rows, buffer)
-            },
+            |range, logits| self.head.logits(&predicting, range, logits),
         )
     }
 
@@ -76,7 +70,7 @@ impl Runner {
         match self.model.config().image_shape() {
             Some(shape) if tokens.is_empty() => {
                 let dims = (images, shape.channels, shape.height, shape.width);
-                let images = Tensor::from_vec(pixels, dims, &self.device)?.to_dtype(self.weight.dtype())?;
+                let images = Tensor::from_vec(pixels, dims, &self.device)?.to_dtype(self.head.dtype())?;
                 Ok((Batch::Images(images), (0..dims.0 as u32).collect()))
             }
             None if images == 0 => {
@@ -86,15 +80,5 @@ impl Runner {
             }
             _ => Err(decant_models::Error::Batch("of another kind than the model reads".to_owned()).into()),
         }
-    }
-
-    /// Logits of some rows of features, as f32, into `buffer`.
-    fn logits(&self, rows: &Tensor, buffer: &mut Vec<f32>) -> Result<()> {
-        let mut logits = rows.matmul(&self.weight.t()?)?;
-        if let Some(bias) = &self.bias {
-            logits = logits.broadcast_add(bias)?;
-        }
-        *buffer = logits.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
-        Ok(())
     }
 }

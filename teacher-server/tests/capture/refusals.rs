@@ -238,7 +238,7 @@ fn logits_that_are_no_numbers_are_an_error_with_example_and_position() {
         .load(candle_core::DType::F32, &candle_core::Device::Cpu)
         .unwrap();
     let embedding = model.parameters().trained().get("model.embed_tokens.weight").unwrap();
-    // token 9 becomes not a number, and with attention everything after it
+    // attention multiplies what it does not see by 0, and 0 times NaN is NaN: token 9 spoils its whole text
     let rows = embedding.to_vec2::<f32>().unwrap();
     let poisoned: Vec<Vec<f32>> = rows
         .into_iter()
@@ -262,7 +262,7 @@ fn logits_that_are_no_numbers_are_an_error_with_example_and_position() {
     let dataset = planned(&request, &broken, "memory://nan").unwrap();
     let teacher = Teacher::start(&broken, "f32", "cpu").unwrap();
     let error = capture::run_all(&teacher, &dataset, Start::default(), &CancelFlag::new(), &mut |_| {}).unwrap_err();
-    assert!(error.to_string().contains("example bad, position 2"), "{error}");
+    assert!(error.to_string().contains("example bad, position 0"), "{error}");
     assert_eq!(dataset.missing().unwrap(), [0], "nothing of the shard is committed");
 }
 
