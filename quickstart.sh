@@ -5,11 +5,11 @@
 #   ./quickstart.sh
 #
 # Leaves the dataset in target/quickstart/cache and the figures in target/quickstart/report.json. QUICKSTART_SEEDS=N trains N
-# students of each kind, 5 unless given.
+# students of each kind, 10 unless given.
 set -euo pipefail
 cd "$(dirname "$0")"
 
-seeds=${QUICKSTART_SEEDS:-5}
+seeds=${QUICKSTART_SEEDS:-10}
 digits=examples/digits
 out=target/quickstart
 bin=${CARGO_TARGET_DIR:-target}/release

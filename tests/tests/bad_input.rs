@@ -44,6 +44,12 @@ impl Workshop {
 fn a_teacher_that_cannot_be_loaded() {
     let workshop = Workshop::new();
     let run = || workshop.precompute("--model broken --input texts.jsonl --output out");
+    let nothing_is_left = || {
+        assert!(
+            !workshop.path("out").exists(),
+            "a refused teacher left something behind"
+        )
+    };
 
     std::fs::create_dir(workshop.path("broken")).unwrap();
     run().refuse(&["broken", "config.json"]);
@@ -55,11 +61,13 @@ fn a_teacher_that_cannot_be_loaded() {
     std::fs::remove_file(teacher.join("model.safetensors")).unwrap();
     run().refuse(&["broken", "safetensors"]);
     std::fs::write(teacher.join("model.safetensors"), &weights).unwrap();
+    nothing_is_left();
 
     let mut config = fixtures::read_json(&teacher.join("config.json"));
     config["hidden_size"] = 64.into();
     fixtures::write_json(&teacher.join("config.json"), &config);
     run().refuse(&["model.safetensors", "264, 64", "264, 32"]);
+    std::fs::remove_dir_all(workshop.path("out")).unwrap(); // its plan was good
 
     config["architectures"] = serde_json::json!(["T5ForConditionalGeneration"]);
     fixtures::write_json(&teacher.join("config.json"), &config);
@@ -166,7 +174,7 @@ fn an_image_of_another_size() {
     Program::teacher_server()
         .current_dir(workshop.folder.path())
         .args("precompute --model images --input train-images-idx3-ubyte --output out")
-        .refuse(&["train-images-idx3-ubyte", "8x9", "8x8"]);
+        .refuse(&["train-images-idx3-ubyte", "9 pixels high and 8 wide", "8 and 8"]);
 }
 
 #[test]
