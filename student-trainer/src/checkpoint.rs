@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use decant_models::Model;
+use candle_core::{DType, Device};
+use decant_models::{Model, Parameters};
 use safetensors::{Dtype, SafeTensors, View};
 use serde::{Deserialize, Serialize};
 
@@ -35,14 +36,18 @@ pub struct Checkpoints {
 }
 
 impl Checkpoints {
-    /// The checkpoints in a folder; what an interrupted write left there is removed.
+    /// The checkpoints in a folder, which need not be there yet.
+    pub fn new(folder: PathBuf) -> Self {
+        Self { folder }
+    }
+
+    /// Removes what an interrupted write left. For the process that holds the run alone: another's write is under way
+    /// in the same place.
     ///
     /// # Errors
-    /// A folder that cannot be read or made.
-    pub fn open(folder: PathBuf) -> Result<Self> {
-        fs::create_dir_all(&folder).map_err(Error::io("creating", &folder))?;
-        let checkpoints = Self { folder };
-        for entry in checkpoints.entries()? {
+    /// A folder that cannot be read.
+    pub(crate) fn clear(&self) -> Result<()> {
+        for entry in self.entries()? {
             if entry
                 .file_name()
                 .is_some_and(|name| name.to_string_lossy().starts_with(WRITING))
@@ -50,7 +55,7 @@ impl Checkpoints {
                 fs::remove_dir_all(&entry).map_err(Error::io("removing", &entry))?;
             }
         }
-        Ok(checkpoints)
+        Ok(())
     }
 
     /// The steps that have a checkpoint, ascending.
@@ -69,25 +74,34 @@ impl Checkpoints {
         self.of(step).join("model")
     }
 
-    /// Where a run stood, and its optimizer, at a step.
+    /// The model at a step, where the run stood, and its optimizer.
     ///
     /// # Errors
-    /// Files that are missing or damaged.
-    pub fn read(&self, step: u64) -> Result<(State, Optimizer)> {
-        let path = self.of(step).join("state.json");
-        let state = fs::read(&path).map_err(Error::io("reading", &path))?;
-        let state: State =
-            serde_json::from_slice(&state).map_err(|error| Error::Data(format!("{}: {error}", path.display())))?;
-        let path = self.of(step).join("optimizer.safetensors");
-        let bytes = fs::read(&path).map_err(Error::io("reading", &path))?;
-        let moments = moments(&bytes).map_err(|why| Error::Data(format!("{}: {why}", path.display())))?;
-        Ok((
-            state.clone(),
-            Optimizer {
+    /// Files that are missing, damaged or of another model.
+    pub fn read(&self, step: u64) -> Result<(Box<dyn Model>, State, Optimizer)> {
+        let whole = || -> Result<_> {
+            let model = decant_models::Checkpoint::open(&self.model(step))?.load(DType::F32, &Device::Cpu)?;
+            let path = self.of(step).join("state.json");
+            let state = fs::read(&path).map_err(Error::io("reading", &path))?;
+            let state: State =
+                serde_json::from_slice(&state).map_err(|error| Error::Data(format!("{}: {error}", path.display())))?;
+            let path = self.of(step).join("optimizer.safetensors");
+            let bytes = fs::read(&path).map_err(Error::io("reading", &path))?;
+            let moments =
+                moments(&bytes, model.parameters()).map_err(|why| Error::Data(format!("{}: {why}", path.display())))?;
+            let optimizer = Optimizer {
                 moments,
                 step: state.step,
-            },
-        ))
+            };
+            Ok((model, state, optimizer))
+        };
+        whole().map_err(|error| {
+            Error::Data(format!(
+                "the checkpoint of step {step} cannot be read: {error}; mend it, or remove {} to go on from the one before \
+                 it",
+                self.of(step).display()
+            ))
+        })
     }
 
     /// Writes a checkpoint, then removes all but the newest `keep`.
@@ -123,12 +137,32 @@ impl Checkpoints {
         Ok(())
     }
 
+    /// Writes a model to `place`, over the one of an earlier end of the same run.
+    ///
+    /// # Errors
+    /// No space, or a folder that cannot be written.
+    pub fn write_model(&self, description: &decant_models::Checkpoint, model: &dyn Model, place: &Path) -> Result<()> {
+        let writing = self.folder.join(format!("{WRITING}model"));
+        let beside = writing.join("model");
+        description.save(model, &beside)?;
+        if place.exists() {
+            fs::remove_dir_all(place).map_err(Error::io("removing", place))?;
+        }
+        fs::rename(&beside, place).map_err(Error::io("writing", place))?;
+        fs::remove_dir(&writing).map_err(Error::io("removing", &writing))
+    }
+
     fn of(&self, step: u64) -> PathBuf {
         self.folder.join(format!("step-{step:08}"))
     }
 
+    /// What lies in the folder; nothing where there is none.
     fn entries(&self) -> Result<Vec<PathBuf>> {
-        let entries = fs::read_dir(&self.folder).map_err(Error::io("reading", &self.folder))?;
+        let entries = match fs::read_dir(&self.folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(Error::io("reading", &self.folder)(error)),
+        };
         entries
             .map(|entry| Ok(entry.map_err(Error::io("reading", &self.folder))?.path()))
             .collect()
@@ -191,25 +225,26 @@ fn write_moments(path: &Path, moments: &BTreeMap<String, Moments>) -> Result<()>
         .map_err(Error::io("writing", path))
 }
 
-fn moments(bytes: &[u8]) -> Result<BTreeMap<String, Moments>, String> {
+/// The moments of each parameter.
+fn moments(bytes: &[u8], parameters: &Parameters) -> Result<BTreeMap<String, Moments>, String> {
     let file = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
-    let values = |name: &str| -> Result<Vec<f32>, String> {
-        let tensor = file.tensor(name).map_err(|error| error.to_string())?;
-        Ok(tensor
-            .data()
-            .as_chunks()
-            .0
-            .iter()
-            .map(|bytes| f32::from_le_bytes(*bytes))
-            .collect())
+    let values = |name: String, count: usize| -> Result<Vec<f32>, String> {
+        let tensor = file.tensor(&name).map_err(|error| error.to_string())?;
+        if (tensor.dtype(), tensor.shape()) != (Dtype::F32, &[count][..]) {
+            let (dtype, shape) = (tensor.dtype(), tensor.shape());
+            return Err(format!(
+                "tensor `{name}` is {dtype:?} {shape:?}, the model asks for F32 [{count}]"
+            ));
+        }
+        let numbers = tensor.data().as_chunks().0.iter();
+        Ok(numbers.map(|bytes| f32::from_le_bytes(*bytes)).collect())
     };
-    let names = file.names();
-    let parameters = names.iter().filter_map(|name| name.strip_prefix(MOMENTS[0]));
+    let parameters = parameters.trained().iter();
     parameters
-        .map(|name| {
-            let [first, second] = MOMENTS.map(|kind| values(&format!("{kind}{name}")));
+        .map(|(name, var)| {
+            let [first, second] = MOMENTS.map(|kind| values(format!("{kind}{name}"), var.elem_count()));
             Ok((
-                name.to_owned(),
+                name.clone(),
                 Moments {
                     first: first?,
                     second: second?,

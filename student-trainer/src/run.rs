@@ -110,12 +110,14 @@ impl Run {
         self.folder.join("student")
     }
 
-    /// Its checkpoints.
+    /// Its checkpoints; what an interrupted write left among them is removed.
     ///
     /// # Errors
     /// A folder that cannot be read or made.
     pub fn checkpoints(&self) -> Result<Checkpoints> {
-        checkpoints_of(&self.folder)
+        let checkpoints = checkpoints_of(&self.folder)?;
+        checkpoints.clear()?;
+        Ok(checkpoints)
     }
 
     /// Its metrics.
@@ -134,7 +136,7 @@ impl Run {
     }
 }
 
-/// The checkpoints of the run in a folder.
+/// The checkpoints of the run in a folder, for reading: another process may be training there.
 ///
 /// # Errors
 /// A folder that holds no run.
@@ -145,12 +147,16 @@ pub fn checkpoints_of(folder: &Path) -> Result<Checkpoints> {
             folder.display()
         )));
     }
-    Checkpoints::open(folder.join("checkpoints"))
+    Ok(Checkpoints::new(folder.join("checkpoints")))
 }
 
-/// Whether a folder holds anything but a lock.
+/// Whether a folder holds anything but what a run that is just beginning leaves.
 fn holds_anything(folder: &Path) -> bool {
-    fs::read_dir(folder).is_ok_and(|entries| entries.flatten().any(|entry| entry.file_name() != LOCK))
+    let beginning = |name: &str| name == LOCK || name == "run.json.writing";
+    fs::read_dir(folder).is_ok_and(|entries| {
+        let mut names = entries.flatten().map(|entry| entry.file_name());
+        names.any(|name| !name.to_str().is_some_and(beginning))
+    })
 }
 
 /// Holds the folder against other trainers: two of them would mix their metrics and overwrite each other's checkpoints.

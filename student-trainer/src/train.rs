@@ -1,11 +1,9 @@
 //! A training run from its configuration to its report.
 
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use candle_core::{DType, Device};
 use decant_cli::Progress;
 use decant_data::Task;
 use decant_models::{Checkpoint, Model};
@@ -132,7 +130,9 @@ pub fn train(config: &Config, output: &Path) -> Result<Report> {
     };
     let evaluation = trainer.run()?;
     let report = trainer.report(evaluation, &identity)?;
-    write_model(&run, &trainer)?;
+    trainer
+        .checkpoints
+        .write_model(&trainer.description, &*trainer.model, &run.model())?;
     let json = serde_json::to_vec_pretty(&report).map_err(|error| Error::Bug(error.to_string()))?;
     replace(&run.report(), &json)?;
     Ok(report)
@@ -178,9 +178,7 @@ fn splits(
 /// The model, where the run stands, and the optimizer: from the newest checkpoint, or new.
 fn start(config: &Config, student: &Student, checkpoints: &Checkpoints) -> Result<(Box<dyn Model>, State, Optimizer)> {
     if let Some(step) = checkpoints.steps()?.last() {
-        let (state, optimizer) = checkpoints.read(*step)?;
-        let model = Checkpoint::open(&checkpoints.model(*step))?.load(DType::F32, &Device::Cpu)?;
-        return Ok((model, state, optimizer));
+        return checkpoints.read(*step);
     }
     let model = student.start(config.seed, config.student.from_scratch)?;
     let optimizer = Optimizer::new(model.parameters());
@@ -265,6 +263,12 @@ impl Trainer<'_> {
             last = before + started.elapsed().as_secs_f64();
         }
         progress.finish();
+        if self.state.step < self.total {
+            return Err(Error::Bug(format!(
+                "the loader ended after step {} of {}",
+                self.state.step, self.total
+            )));
+        }
         match left {
             0 => self.evaluate(),
             _ => Ok(evaluation),
@@ -377,18 +381,4 @@ impl Trainer<'_> {
             .filter(|index| items[**index as usize].label.is_some())
             .count()
     }
-}
-
-/// Puts the trained model in its place, over the one of an earlier end of the same run.
-fn write_model(run: &Run, trainer: &Trainer<'_>) -> Result<()> {
-    let place = run.model();
-    let beside = place.with_extension("writing");
-    if beside.exists() {
-        fs::remove_dir_all(&beside).map_err(Error::io("removing", &beside))?;
-    }
-    trainer.description.save(&*trainer.model, &beside)?;
-    if place.exists() {
-        fs::remove_dir_all(&place).map_err(Error::io("removing", &place))?;
-    }
-    fs::rename(&beside, &place).map_err(Error::io("writing", &place))
 }

@@ -219,3 +219,65 @@ fn running_statistics_are_part_of_a_checkpoint() {
     assert!(weights(&at("whole")) == weights(&at("stopped")), "the weights differ");
     assert_eq!(numbers(&at("whole")), numbers(&at("stopped")));
 }
+
+#[test]
+fn a_checkpoint_that_cannot_be_gone_on_from_is_named_with_the_mend() {
+    let dir = folder();
+    let config = prepare(dir.path());
+    let run = dir.path().join("run");
+    let start = ["train", shown(&config), "--output", shown(&run), "--steps", "8"];
+    succeed(&start);
+    let whole = weights(&run);
+    let newest = run.join("checkpoints/step-00000008");
+    let bytes = fs::read(newest.join("optimizer.safetensors")).unwrap();
+    let mut integers = bytes.clone();
+    let kind = bytes.windows(3).position(|three| three == b"F32").unwrap();
+    integers[kind] = b'I';
+    let damaged = [
+        ("optimizer.safetensors", bytes[..200].to_vec()),
+        ("optimizer.safetensors", integers),
+        // Whole, but of another kind.
+        (
+            "optimizer.safetensors",
+            fs::read(newest.join("model/model.safetensors")).unwrap(),
+        ),
+        ("state.json", b"{".to_vec()),
+        ("model/model.safetensors", vec![0; 9]),
+    ];
+    for (name, damage) in damaged {
+        let path = newest.join(name);
+        let good = fs::read(&path).unwrap();
+        fs::write(&path, damage).unwrap();
+        let (error, code) = fail(&start);
+        assert!(
+            error.contains("the checkpoint of step 8 cannot be read") && error.contains(name),
+            "{error}"
+        );
+        assert!(
+            error.contains(&format!("remove {}", newest.display())) && code == 1,
+            "{error}"
+        );
+        fs::write(&path, good).unwrap();
+    }
+    fs::remove_dir_all(&newest).unwrap();
+    succeed(&start);
+    assert!(weights(&run) == whole, "gone on from step 4");
+}
+
+#[test]
+fn what_a_write_left_is_removed_by_the_next_trainer_and_by_no_reader() {
+    let dir = folder();
+    let config = prepare(dir.path());
+    let run = dir.path().join("run");
+    // A process that was killed before it had its record in place.
+    write(&run.join("run.json.writing"), "{");
+    let start = ["train", shown(&config), "--output", shown(&run), "--steps", "4"];
+    succeed(&start);
+    let writing = run.join("checkpoints/.writing-8/model");
+    fs::create_dir_all(&writing).unwrap();
+    succeed(&["export", shown(&run), shown(&dir.path().join("exported"))]);
+    assert!(writing.exists(), "another process may be writing it");
+    succeed(&start);
+    assert!(!writing.exists());
+    assert_eq!(checkpoints(&run), ["step-00000004"]);
+}
