@@ -160,6 +160,22 @@ mod parquet {
     }
 
     #[test]
+    fn a_damaged_file_is_never_a_panic() {
+        let (folder, whole) = (Folder::new(), std::fs::read(fixture("tokens.parquet")).unwrap());
+        let mut refused = 0;
+        for place in 4..whole.len() - 8 {
+            let mut bytes = whole.clone();
+            bytes[place] ^= 1;
+            let damaged = folder.file("damaged.parquet", &bytes);
+            if let Err(error) = read_with(&damaged, &ReadOptions::default()) {
+                assert!(error.to_string().contains("damaged.parquet"), "{error}");
+                refused += 1;
+            }
+        }
+        assert!(refused > 0);
+    }
+
+    #[test]
     fn a_file_cut_short_is_refused() {
         let folder = Folder::new();
         let whole = std::fs::read(fixture("images.parquet")).unwrap();

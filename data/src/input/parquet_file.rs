@@ -1,5 +1,7 @@
 //! Parquet: the image layout of Hugging Face `datasets`, texts, or token ids.
 
+use std::fmt::Display;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -38,8 +40,10 @@ impl ParquetExamples {
     pub(super) fn open(path: &Path, name: Arc<str>, options: &ReadOptions) -> Result<Self> {
         // What the file says of itself, not what the Arrow schema inside it adds: fewer types for the same values.
         let plain = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-        let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(open_file(path)?, plain)
-            .map_err(|error| broken(&name, &error))?;
+        let file = open_file(path)?;
+        let builder = reading(&name, || {
+            ParquetRecordBatchReaderBuilder::try_new_with_options(file, plain)
+        })?;
         let schema = Arc::clone(builder.schema());
         let holds = content_kind(&schema, &name, options)?;
         check_types(&schema, &name, holds, options)?;
@@ -50,8 +54,7 @@ impl ParquetExamples {
             .filter(|(_, field)| wanted.contains(&field.name().as_str()))
             .map(|(root, _)| root);
         let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
-        let batches = builder.with_projection(mask).with_batch_size(ROWS).build();
-        let batches = batches.map_err(|error| broken(&name, &error))?;
+        let batches = reading(&name, || builder.with_projection(mask).with_batch_size(ROWS).build())?;
         Ok(ParquetExamples {
             batches,
             batch: None,
@@ -73,11 +76,8 @@ impl ParquetExamples {
                 return example(batch, row, place, self.holds, &self.options).map(Some);
             }
             self.in_batch = 0;
-            self.batch = self
-                .batches
-                .next()
-                .transpose()
-                .map_err(|error| broken(&self.name, &error))?;
+            let batches = &mut self.batches;
+            self.batch = reading(&self.name, || batches.next().transpose())?;
             if self.batch.is_none() {
                 return Ok(None);
             }
@@ -91,10 +91,16 @@ impl Examples for ParquetExamples {
     }
 }
 
-fn broken(name: &str, error: &dyn std::fmt::Display) -> Error {
-    Error::Input(format!(
-        "{name}: not readable as Parquet: {error}; write it again with zstd or snappy, or fetch it whole"
-    ))
+/// Runs a step of the Parquet library, which panics on some damaged files instead of refusing them.
+fn reading<T, E: Display>(name: &str, step: impl FnOnce() -> Result<T, E>) -> Result<T> {
+    let why = match catch_unwind(AssertUnwindSafe(step)) {
+        Ok(Ok(done)) => return Ok(done),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "it is damaged".to_owned(),
+    };
+    Err(Error::Input(format!(
+        "{name}: not readable as Parquet: {why}; write it again with zstd or snappy, or fetch it whole"
+    )))
 }
 
 fn content_column(holds: Holds, options: &ReadOptions) -> &str {
