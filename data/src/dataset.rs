@@ -86,7 +86,7 @@ impl Dataset {
     /// How far it is.
     ///
     /// # Errors
-    /// The place cannot be read, or a marker is none of this plan's.
+    /// The place cannot be read, a marker is none of this plan's, or the manifest is damaged.
     pub fn status(&self) -> Result<Status> {
         let markers = self.markers()?;
         let bytes = |marker: &Marker| marker.objects.iter().map(|object| object.object.bytes).sum::<u64>();
@@ -98,7 +98,7 @@ impl Dataset {
             positions: markers.iter().map(|marker| marker.positions).sum(),
             bytes: markers.iter().map(bytes).sum(),
             builds: marker::builds(&markers),
-            sealed: self.store.exists(Manifest::PATH)?,
+            sealed: Manifest::find(&self.store)?.is_some(),
         })
     }
 

@@ -10,6 +10,8 @@ use crate::{Build, Dataset, Error, ObjectRef, Plan, READER_FLAGS, Result, Store,
 
 /// The key of the manifest's own hash.
 const OWN_HASH: &str = "sha256";
+/// What mends a manifest that was damaged.
+const MEND: &str = "copy the dataset again, or remove the manifest and seal again";
 
 /// What a file of a sealed dataset is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,20 +80,29 @@ impl Manifest {
     /// Where it lies in a dataset.
     pub(crate) const PATH: &str = "manifest.json";
 
-    /// Reads and checks `manifest.json`.
+    /// Reads and checks `manifest.json`; `None`: not sealed.
     ///
     /// # Errors
-    /// Not sealed, naming what is missing; of a newer format or with an unknown flag; changed after it was written.
-    pub(crate) fn read(store: &Store) -> Result<Self> {
+    /// Of a newer format or with an unknown flag; damaged, or changed after it was written.
+    pub(crate) fn find(store: &Store) -> Result<Option<Self>> {
         match store.get(Self::PATH) {
-            Ok(bytes) => Self::parse(&store.place(Self::PATH), &bytes),
-            Err(error) if error.is_not_found() => Err(unsealed(store)),
+            Ok(bytes) => Self::parse(&store.place(Self::PATH), &bytes).map(Some),
+            Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
         }
     }
 
+    /// [`find`](Self::find), of a dataset that must be sealed.
+    ///
+    /// # Errors
+    /// Not sealed, naming what is missing; those of `find`.
+    pub(crate) fn read(store: &Store) -> Result<Self> {
+        Self::find(store)?.ok_or_else(|| unsealed(store))
+    }
+
     pub(crate) fn parse(place: &str, bytes: &[u8]) -> Result<Self> {
-        let mut value: Value = serde_json::from_slice(bytes).map_err(Error::json(place))?;
+        let mut value: Value = serde_json::from_slice(bytes)
+            .map_err(|error| Error::Data(format!("{place} is no manifest: {error}; {MEND}")))?;
         let version = value
             .get("format_version")
             .and_then(Value::as_u64)
@@ -104,7 +115,7 @@ impl Manifest {
         let computed = sha256_hex(canonical::compact(&value).as_bytes());
         if own.as_ref().and_then(Value::as_str) != Some(computed.as_str()) || spelled != bytes {
             return Err(Error::Data(format!(
-                "{place} was changed after it was written: it does not have its own sha256"
+                "{place} was changed after it was written: it does not have its own sha256; {MEND}"
             )));
         }
         let manifest: Self = serde_json::from_value(value).map_err(Error::json(place))?;

@@ -114,10 +114,16 @@ impl PlanSpec {
         }
     }
 
-    /// Whether the parts fit each other.
-    fn check(&self) -> Result<()> {
+    /// Whether the parts make sense and fit each other.
+    ///
+    /// # Errors
+    /// The first that does not, and its mend.
+    pub fn check(&self) -> Result<()> {
         format::check_version("the plan", self.format_version)?;
         self.codec.check()?;
+        for source in &self.sources {
+            planner::check_split_name(&source.split)?;
+        }
         let refuse = |what: String| Err(Error::Input(format!("plan: {what}")));
         if self.outcomes == 0 {
             return refuse("outcomes is 0; the teacher needs at least one class or token".into());
@@ -178,8 +184,6 @@ pub struct Counts {
     pub blank: u64,
     /// Examples cut to the longest length.
     pub truncated: u64,
-    /// Examples left out for being too long.
-    pub refused: u64,
     /// Examples left out for being too short to have a soft target.
     pub too_short: u64,
 }

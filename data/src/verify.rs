@@ -24,7 +24,8 @@ const NAMED: usize = 10;
 
 /// Reads every file of a sealed dataset and compares it with its record: the manifest's files, and, as long as they are
 /// kept, the planned inputs and the committed tables in staging. What nobody recorded is reported too, except attempts in
-/// staging that did not count, and what version control and download caches put beside a dataset.
+/// staging that did not count, inputs of a plan that never came about, and what version control and download caches put
+/// beside a dataset.
 ///
 /// # Errors
 /// Not sealed; [`Error::Data`] naming every file that is missing, changed or too many.
@@ -43,7 +44,7 @@ pub fn verify(store: &Store, progress: &mut dyn Progress) -> Result<Verified> {
         .collect();
     let known: BTreeSet<&str> = objects.iter().map(|object| object.path.as_str()).collect();
     let ignored = |path: &str| {
-        ["staging/", ".git", ".cache/"]
+        ["staging/", "inputs/", ".git", ".cache/"]
             .iter()
             .any(|prefix| path.starts_with(prefix))
     };

@@ -12,7 +12,7 @@ use arrow_array::types::{Float32Type, Int32Type};
 use arrow_array::{Array, ArrayRef, Int32Array, RecordBatch};
 use arrow_schema::{DataType, Field};
 use bytes::Bytes;
-use decant_data::{Kind, PlanSpec, Reader, Row, Store, Task, Values, seal, sha256_hex, verify};
+use decant_data::{Dataset, Kind, PlanSpec, Reader, Row, Store, Task, Values, seal, sha256_hex, verify};
 use generated::*;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -77,6 +77,30 @@ fn a_flipped_bit_anywhere_is_found() {
     }
     verify(&store, &mut ()).unwrap();
     read(&store).unwrap();
+}
+
+#[test]
+fn an_emptied_marker_or_manifest_says_how_to_go_on() {
+    let (folder, store) = sealed_folder();
+    let dataset = Dataset::open(&store).unwrap();
+    let manifest = folder.path().join("manifest.json");
+    let whole = std::fs::read(&manifest).unwrap();
+    std::fs::write(&manifest, "").unwrap();
+    let error = dataset.status().unwrap_err();
+    assert_eq!(error.kind(), Kind::FixData, "it is not taken for sealed");
+    assert!(
+        error.to_string().ends_with("remove the manifest and seal again"),
+        "{error}"
+    );
+    std::fs::remove_file(&manifest).unwrap();
+    assert!(!dataset.status().unwrap().sealed);
+    seal(&store, &mut ()).unwrap();
+    assert_eq!(std::fs::read(&manifest).unwrap(), whole);
+
+    std::fs::write(folder.path().join("commits/00001.json"), "").unwrap();
+    let error = dataset.status().unwrap_err().to_string();
+    assert!(error.contains("commits/00001.json is no marker"), "{error}");
+    assert!(error.ends_with("remove it and run the work again"), "{error}");
 }
 
 #[test]

@@ -400,6 +400,53 @@ fn the_same_plan_is_found_and_another_refused_with_what_differs() {
 }
 
 #[test]
+fn a_plan_that_was_cut_short_leaves_nothing_that_counts() {
+    let (spec, store) = (spec(), memory("cut-short"));
+    let rows = rows(16, &spec, 8, 20);
+    let mut broken = new_planner(&store, &spec);
+    // A whole shard, and so its inputs are there, but the plan never comes.
+    rows[..4]
+        .iter()
+        .for_each(|row| broken.push("train", row.example.clone()).unwrap());
+    drop(broken);
+    capture_all(&plan(&store, &spec, &rows[2..]), &rows);
+    seal(&store, &mut ()).unwrap();
+    assert_eq!(store.list("inputs").unwrap().len(), 3);
+    verify(&store, &mut ()).unwrap();
+    assert_eq!(read_all(&store), rows[2..]);
+}
+
+#[test]
+fn what_no_plan_can_have_is_refused_before_an_input_is_read() {
+    let changed = |change: fn(&mut decant_data::PlanSpec)| {
+        let mut spec = spec();
+        change(&mut spec);
+        spec.check().unwrap_err().to_string()
+    };
+    let source = |split: &str| decant_data::SourceIdentity {
+        split: split.into(),
+        name: "a.txt".into(),
+        sha256: "0".repeat(64),
+        bytes: 1,
+    };
+    let mut elsewhere = spec();
+    elsewhere.sources = vec![source("train"), source("../x")];
+    assert!(elsewhere.check().unwrap_err().to_string().contains("split \"../x\""));
+    assert!(changed(|spec| spec.examples_per_shard = 0).contains("--examples-per-shard"));
+    assert!(changed(|spec| spec.codec = top_k(0, Values::F32)).contains("--top-k"));
+    let no_number = |spec: &mut decant_data::PlanSpec| {
+        let (k, values, temperatures) = (1, Values::F32, vec![f32::NAN]);
+        spec.codec = Codec::TopK {
+            k,
+            values,
+            temperatures,
+        };
+    };
+    assert!(changed(no_number).contains("temperature NaN"));
+    spec().check().unwrap();
+}
+
+#[test]
 fn of_two_planners_at_once_the_same_plan_remains() {
     let (spec, store) = (spec(), memory("planners"));
     let rows = rows(14, &spec, 6, 20);

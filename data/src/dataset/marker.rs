@@ -86,12 +86,12 @@ impl Marker {
         let path = Self::path(shard);
         let bytes = store.get(&path)?;
         let place = store.place(&path);
-        let marker: Self = serde_json::from_slice(&bytes).map_err(Error::json(&place))?;
+        let mend = "remove it and run the work again";
+        let marker: Self = serde_json::from_slice(&bytes)
+            .map_err(|error| Error::Data(format!("{place} is no marker: {error}; {mend}")))?;
         format::check_version(&place, marker.format_version)?;
         if marker.to_bytes() != bytes {
-            return Err(Error::Data(format!(
-                "{place} was changed after it was written; remove it and run the work again"
-            )));
+            return Err(Error::Data(format!("{place} was changed after it was written; {mend}")));
         }
         if marker.plan != plan.id || marker.shard != shard {
             return Err(Error::Data(format!(

@@ -206,7 +206,7 @@ fn key(example: &Example) -> [u8; 16] {
 }
 
 /// Hugging Face takes a split's name from its files' names and allows words and dots.
-fn check_split_name(split: &str) -> Result<()> {
+pub(super) fn check_split_name(split: &str) -> Result<()> {
     let word = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     match split.split('.').all(word) {
         true => Ok(()),

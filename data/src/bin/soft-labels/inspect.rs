@@ -203,11 +203,10 @@ pub(crate) fn text(report: &Report) -> String {
         read,
         blank,
         truncated,
-        refused,
         too_short,
     } = plan.counts;
-    let [read, blank, truncated, refused, too_short] = [read, blank, truncated, refused, too_short].map(words::count);
-    let left_out = format!("{blank} blank, {refused} too long, {too_short} too short");
+    let [read, blank, truncated, too_short] = [read, blank, truncated, too_short].map(words::count);
+    let left_out = format!("{blank} blank, {too_short} too short");
     line("read", format!("{read}; left out: {left_out}; truncated: {truncated}"));
     for split in &report.splits {
         line("split", words::split(split));
