@@ -90,18 +90,27 @@ impl Student {
         self.processor.as_ref()
     }
 
-    /// Who it is when a run starts: hashes of its configuration and, where training starts from them, its weights.
+    /// Who it is when a run starts: hashes of its configuration, of what it reads its inputs with and, where training
+    /// starts from them, its weights.
     ///
     /// # Errors
-    /// Weights that cannot be read.
+    /// Files that cannot be read.
     pub fn identity(&self, from_scratch: bool) -> Result<serde_json::Value> {
         let weights = match self.starts_from_weights(from_scratch) {
             true => Some(self.checkpoint.weights_sha256()?),
             false => None,
         };
+        let path = self.path().join("preprocessor_config.json");
+        let preprocessor = match self.processor.is_some() && path.is_file() {
+            true => Some(fs::read(&path).map_err(Error::io("reading", &path))?),
+            false => None,
+        };
+        let tokenizer = self.checkpoint.tokenizer_json().or(self.adopted_tokenizer.as_deref());
         Ok(serde_json::json!({
             "architecture": self.config().name(),
             "config_sha256": decant_data::sha256_hex(self.checkpoint.config_json()),
+            "tokenizer_sha256": tokenizer.map(decant_data::sha256_hex),
+            "preprocessor_sha256": preprocessor.as_deref().map(decant_data::sha256_hex),
             "initial_weights_sha256": weights,
         }))
     }

@@ -1,6 +1,6 @@
 //! Examples with soft targets, from a sealed dataset.
 
-use decant_data::{Codec, ExampleContent, Reader, Store};
+use decant_data::{Codec, ExampleContent, Reader, Role, Store};
 use decant_models::TextTokenizer;
 use serde_json::{Value, json};
 
@@ -56,9 +56,20 @@ impl Cached {
 
     pub(super) fn provenance(&self) -> Value {
         let plan = self.reader.plan();
+        let tables = self
+            .reader
+            .manifest()
+            .files
+            .iter()
+            .filter(|file| file.role == Role::Table);
+        let sums: String = tables
+            .map(|file| format!("{}  {}\n", file.object.sha256, file.object.path))
+            .collect();
         json!({
             "dataset": {
                 "plan": plan.id,
+                // Another build captures the same plan with other last bits.
+                "tables_sha256": decant_data::sha256_hex(sums.as_bytes()),
                 "teacher": plan.spec.teacher,
                 "codec": plan.spec.codec,
                 "tokenizer": plan.spec.tokenizer,

@@ -146,6 +146,19 @@ fn another_run_in_the_folder_is_refused_by_its_keys() {
     let (error, _) = fail(&start);
     assert!(error.contains("student.config_sha256"), "{error}");
 
+    // And so are other soft targets at the same place.
+    decoder(&dir.path().join("student"), true);
+    fs::remove_dir_all(dir.path().join("cache")).unwrap();
+    let codec = decant_data::Codec::Dense {
+        values: decant_data::Values::F32,
+    };
+    text_dataset(shown(&dir.path().join("cache")), codec);
+    let (error, _) = fail(&start);
+    assert!(
+        error.contains("data.dataset.plan") && error.contains("data.dataset.tables_sha256"),
+        "{error}"
+    );
+
     let full = dir.path().join("full");
     write(&full.join("precious"), "");
     let (error, _) = fail(&["train", shown(&config), "--output", shown(&full)]);
@@ -215,6 +228,12 @@ fn running_statistics_are_part_of_a_checkpoint() {
         copy(&format!("{step}/{name}"));
     }
     ["run.json", "metrics.jsonl"].iter().for_each(|name| copy(name));
+    // Images that are prepared otherwise are other data.
+    let preprocessor = at("student/preprocessor_config.json");
+    write(&preprocessor, r#"{"image_mean": 0.5, "image_std": 0.5}"#);
+    let (error, _) = fail(&["train", shown(&at("config.toml")), "--output", shown(&at("stopped"))]);
+    assert!(error.contains("student.preprocessor_sha256 (not set there"), "{error}");
+    fs::remove_file(preprocessor).unwrap();
     succeed(&["train", shown(&at("config.toml")), "--output", shown(&at("stopped"))]);
     assert!(weights(&at("whole")) == weights(&at("stopped")), "the weights differ");
     assert_eq!(numbers(&at("whole")), numbers(&at("stopped")));
