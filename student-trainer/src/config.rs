@@ -25,8 +25,10 @@ pub struct Config {
     /// What it learns from.
     pub data: DataConfig,
     /// What it is asked to match.
+    #[serde(default)]
     pub loss: LossConfig,
     /// How a gradient becomes a step.
+    #[serde(default)]
     pub optimizer: OptimizerConfig,
     /// How long, in which portions, and what is kept on the way.
     pub training: TrainingConfig,

@@ -1,6 +1,6 @@
 //! How good a student is on a split, and how near its teacher.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device};
 use decant_kernels::softmax::log_sum_exp;
@@ -74,7 +74,7 @@ pub struct Request {
 /// What is wrong with the model or the data; a temperature that the dataset does not declare.
 pub fn evaluate(request: &Request) -> Result<Evaluation> {
     let model = match request.model.join("run.json").is_file() {
-        true => request.model.join("model"),
+        true => finished(&request.model)?,
         false => request.model.clone(),
     };
     let mut student = Student::open(&model)?;
@@ -101,6 +101,18 @@ pub fn evaluate(request: &Request) -> Result<Evaluation> {
         unigram: unigram.as_ref(),
     };
     judge.evaluate(&examples, &mut Chunks::default())
+}
+
+/// The model of a run.
+fn finished(run: &Path) -> Result<PathBuf> {
+    let model = run.join("model");
+    match model.is_dir() {
+        true => Ok(model),
+        false => Err(Error::Output(format!(
+            "the run {} has not ended; wait for it, or export one of its checkpoints and give that",
+            run.display()
+        ))),
+    }
 }
 
 /// Everything that an evaluation needs but the examples.

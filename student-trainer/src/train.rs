@@ -64,6 +64,7 @@ pub struct Report {
 pub fn train(config: &Config, output: &Path) -> Result<Report> {
     let started = Instant::now();
     let mut student = Student::open(&config.student.path)?;
+    config.check_for(&student)?;
     let source = Source::open(&config.data, &mut student)?;
     let objective = Objective::new(&config.loss, source.codec())?;
     let identity = Identity::new(
@@ -75,6 +76,9 @@ pub fn train(config: &Config, output: &Path) -> Result<Report> {
     let description = student.describe_in(&run.student())?;
 
     let (training, held_out) = splits(config, &source, &student, &objective)?;
+    for examples in [Some(&training), held_out.as_ref()].into_iter().flatten() {
+        config.check_rows(examples)?;
+    }
     let layout = Layout {
         image: student.config().image_shape(),
         row_tokens: config.training.row_tokens,

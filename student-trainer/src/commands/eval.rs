@@ -1,6 +1,7 @@
 //! `student-trainer eval`.
 
 use std::collections::BTreeMap;
+use std::num::NonZero;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
@@ -36,8 +37,8 @@ pub(crate) struct Eval {
     #[arg(long, value_enum, default_value = "bucket")]
     tail: TailFlag,
     /// Examples that go through the student at once
-    #[arg(long, env = "DECANT_BATCH_SIZE", default_value_t = 32)]
-    batch_size: usize,
+    #[arg(long, env = "DECANT_BATCH_SIZE", default_value = "32")]
+    batch_size: NonZero<usize>,
     /// What one document of a plain text file is
     #[arg(long, env = "DECANT_TEXT_UNIT", value_enum, default_value = "file")]
     text_unit: UnitFlag,
@@ -99,6 +100,12 @@ impl Eval {
     }
 
     fn request(self) -> Result<Request> {
+        if !(self.temperature as f32 > 0.0 && self.temperature.is_finite()) {
+            bail!(decant_cli::Usage(format!(
+                "--temperature is {}; give a positive number",
+                self.temperature
+            )));
+        }
         let (inputs, splits) = match (&self.data, self.input) {
             (Some(_), _) => (BTreeMap::new(), self.splits),
             (None, Some(path)) => (BTreeMap::from([("input".to_owned(), path)]), vec!["input".to_owned()]),
@@ -142,7 +149,7 @@ impl Eval {
                 },
                 ..LossConfig::default()
             },
-            batch_size: self.batch_size.max(1),
+            batch_size: self.batch_size.get(),
         })
     }
 }

@@ -1,6 +1,8 @@
 //! Values that do not go together.
 
-use super::{Config, HardTargets};
+use super::{Config, DataConfig, HardTargets, LossConfig, ReadingConfig};
+use crate::examples::Examples;
+use crate::student::Student;
 use crate::{Error, Result};
 
 impl Config {
@@ -9,34 +11,9 @@ impl Config {
     /// # Errors
     /// The first such value, its key and the mend.
     pub fn check(&self) -> Result<()> {
-        self.check_loss()?;
-        self.check_data()?;
-        self.check_optimizer()?;
-        self.check_training()
-    }
-
-    fn check_loss(&self) -> Result<()> {
-        let loss = &self.loss;
-        for (key, weight) in [("soft_weight", loss.soft_weight), ("hard_weight", loss.hard_weight)] {
-            ensure(weight >= 0.0 && weight.is_finite(), || {
-                format!("loss.{key} is {weight}; give 0 or more")
-            })?;
-        }
-        ensure(loss.soft_weight > 0.0 || loss.hard_weight > 0.0, || {
-            "loss.soft_weight and loss.hard_weight are both 0: there is nothing to learn; raise one".into()
-        })?;
-        let temperature = loss.temperature;
-        ensure(temperature > 0.0 && temperature.is_finite(), || {
-            format!("loss.temperature is {temperature}; give a positive number")
-        })
-    }
-
-    fn check_data(&self) -> Result<()> {
-        let data = &self.data;
-        ensure(data.dataset.is_some() == data.inputs.is_empty(), || {
-            "give either data.dataset (a sealed dataset) or [data.inputs] (raw files), and not both".into()
-        })?;
-        if data.dataset.is_none() {
+        self.loss.check()?;
+        self.data.check()?;
+        if self.data.dataset.is_none() {
             ensure(self.loss.soft_weight == 0.0, || {
                 format!(
                     "loss.soft_weight is {}, but raw inputs have no soft targets; set it to 0 or give data.dataset",
@@ -47,20 +24,41 @@ impl Config {
                 "loss.hard_targets is \"teacher_argmax\", which raw inputs do not have; give data.dataset".into()
             })?;
         }
-        ensure(!data.train.is_empty(), || "data.train names no split".into())?;
-        ensure(data.evaluate.is_empty() || data.held_out.is_none(), || {
-            "data.evaluate and data.held_out both name a part to evaluate on; give one".into()
-        })?;
-        if let Some(fraction) = data.held_out {
-            ensure(fraction > 0.0 && fraction < 1.0, || {
-                format!("data.held_out is {fraction}; give a fraction between 0 and 1")
-            })?;
-        }
-        match data.evaluate.iter().find(|split| data.train.contains(split)) {
-            None => Ok(()),
-            Some(split) => Err(Error::Config(format!(
-                "data.evaluate names {split:?}, which is trained on; give another split, or held_out"
+        self.check_optimizer()?;
+        self.check_training()
+    }
+
+    /// Refuses limits in tokens for a student that reads images: no example would ever reach them.
+    pub(crate) fn check_for(&self, student: &Student) -> Result<()> {
+        let training = &self.training;
+        let of_tokens = [
+            ("batch_tokens", training.batch_tokens, "give batch_size"),
+            (
+                "micro_batch_tokens",
+                training.micro_batch_tokens,
+                "give micro_batch_size",
+            ),
+            ("row_tokens", training.row_tokens, "remove it"),
+        ];
+        match of_tokens.iter().find(|(_, given, _)| given.is_some()) {
+            Some((key, _, mend)) if student.processor().is_some() => Err(Error::Config(format!(
+                "training.{key} counts tokens, and the student {} reads images; {mend}",
+                student.path().display()
             ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses rows that are too narrow for an example, before the first step rather than in the middle of a run.
+    pub(crate) fn check_rows(&self, examples: &Examples) -> Result<()> {
+        let longest = examples.items().iter().max_by_key(|example| example.tokens());
+        match (self.training.row_tokens, longest) {
+            (Some(width), Some(longest)) if longest.tokens() > width => Err(Error::Config(format!(
+                "training.row_tokens is {width}, but example {:?} has {} tokens; raise it to that",
+                longest.id,
+                longest.tokens()
+            ))),
+            _ => Ok(()),
         }
     }
 
@@ -68,7 +66,6 @@ impl Config {
         let optimizer = &self.optimizer;
         let numbers = [
             ("learning_rate", optimizer.learning_rate),
-            ("eps", optimizer.eps),
             ("weight_decay", optimizer.weight_decay),
             ("clip_norm", optimizer.clip_norm),
         ];
@@ -77,6 +74,13 @@ impl Config {
                 format!("optimizer.{key} is {value}; give 0 or more")
             })?;
         }
+        // With 0, a parameter that never got a gradient would become 0 / 0.
+        ensure(is_positive(optimizer.eps), || {
+            format!(
+                "optimizer.eps is {}; give a positive number, such as 1e-8",
+                optimizer.eps
+            )
+        })?;
         for beta in optimizer.betas {
             ensure((0.0..1.0).contains(&beta), || {
                 format!("optimizer.betas holds {beta}; give numbers from 0 to below 1")
@@ -118,6 +122,72 @@ impl Config {
         }
         Ok(())
     }
+}
+
+impl LossConfig {
+    fn check(&self) -> Result<()> {
+        for (key, weight) in [("soft_weight", self.soft_weight), ("hard_weight", self.hard_weight)] {
+            ensure(weight >= 0.0 && (weight as f32).is_finite(), || {
+                format!("loss.{key} is {weight}; give 0 or more")
+            })?;
+        }
+        ensure(self.soft_weight > 0.0 || self.hard_weight > 0.0, || {
+            "loss.soft_weight and loss.hard_weight are both 0: there is nothing to learn; raise one".into()
+        })?;
+        ensure(is_positive(self.temperature), || {
+            format!("loss.temperature is {}; give a positive number", self.temperature)
+        })
+    }
+}
+
+impl DataConfig {
+    fn check(&self) -> Result<()> {
+        ensure(self.dataset.is_some() == self.inputs.is_empty(), || {
+            "give either data.dataset (a sealed dataset) or [data.inputs] (raw files), and not both".into()
+        })?;
+        ensure(
+            self.dataset.is_none() || self.reading == ReadingConfig::default(),
+            || {
+                "[data.reading] is for [data.inputs]: the examples of a dataset were read when it was captured; remove it"
+                .into()
+            },
+        )?;
+        let reading = &self.reading;
+        for (key, given) in [
+            ("stride", reading.stride.is_some()),
+            ("prefix", reading.prefix.is_some()),
+        ] {
+            ensure(!given || reading.window.is_some(), || {
+                format!("data.reading.{key} is of windows, and data.reading.window is not set; set it, or remove {key}")
+            })?;
+        }
+        ensure(!self.train.is_empty(), || "data.train names no split".into())?;
+        for (key, splits) in [("train", &self.train), ("evaluate", &self.evaluate)] {
+            let twice = (1..splits.len()).find(|index| splits[..*index].contains(&splits[*index]));
+            ensure(twice.is_none(), || {
+                format!("data.{key} names {:?} twice; name it once", splits[twice.unwrap_or(0)])
+            })?;
+        }
+        ensure(self.evaluate.is_empty() || self.held_out.is_none(), || {
+            "data.evaluate and data.held_out both name a part to evaluate on; give one".into()
+        })?;
+        if let Some(fraction) = self.held_out {
+            ensure(fraction > 0.0 && fraction < 1.0, || {
+                format!("data.held_out is {fraction}; give a fraction between 0 and 1")
+            })?;
+        }
+        match self.evaluate.iter().find(|split| self.train.contains(split)) {
+            None => Ok(()),
+            Some(split) => Err(Error::Config(format!(
+                "data.evaluate names {split:?}, which is trained on; give another split, or held_out"
+            ))),
+        }
+    }
+}
+
+/// Positive and finite, also in the f32 of the kernels.
+fn is_positive(number: f64) -> bool {
+    number as f32 > 0.0 && (number as f32).is_finite()
 }
 
 fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Result<()> {

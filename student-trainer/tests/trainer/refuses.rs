@@ -50,6 +50,13 @@ fn values_that_do_not_go_together_are_named() {
     assert!(with("dataset = \"d\"", "soft_weight = 0", "", fine).contains("nothing to learn"));
     assert!(with("dataset = \"d\"", "temperature = 0", "", fine).contains("loss.temperature is 0"));
     assert!(with("dataset = \"d\"", "", "betas = [0.9, 1.0]", fine).contains("betas holds 1"));
+    assert!(with("dataset = \"d\"", "temperature = 1e-50", "", fine).contains("loss.temperature"));
+    assert!(with("dataset = \"d\"", "", "eps = 0", fine).contains("optimizer.eps is 0; give a positive"));
+    assert!(with("dataset = \"d\"", "", "learning_rate = nan", fine).contains("learning_rate is NaN"));
+    assert!(with("dataset = \"d\"\nreading = {truncate = true}", "", "", fine).contains("[data.reading] is for"));
+    let stride = "inputs = {train = \"x\"}\nreading = {stride = 5}";
+    assert!(with(stride, "soft_weight = 0\nhard_weight = 1", "", fine).contains("data.reading.window is not set"));
+    assert!(with("dataset = \"d\"\ntrain = [\"a\", \"b\", \"a\"]", "", "", fine).contains("names \"a\" twice"));
     assert!(with("dataset = \"d\"\nevaluate = \"train\"", "", "", fine).contains("trained on"));
     assert!(with("dataset = \"d\"\nheld_out = 1.5", "", "", fine).contains("held_out is 1.5"));
     assert!(with("dataset = \"d\"", "", "", "batch_size = 1").contains("training.steps or training.epochs"));
@@ -161,4 +168,53 @@ fn a_student_with_other_classes_or_another_task_is_refused() {
     let error = run("nowhere");
     assert!(error.contains("nowhere"), "{error}");
     assert!(!at("run").exists(), "nothing was begun");
+}
+
+#[test]
+fn limits_in_tokens_that_no_example_fits_are_refused_before_the_first_step() {
+    let dir = folder();
+    let at = |name: &str| dir.path().join(name);
+    images(&at("train"), 12, 1);
+    perceptron(&at("student"), ["top", "middle", "bottom"]);
+    let raw = format!(
+        "[student]\npath = \"{}\"\n[data.inputs]\ntrain = \"{}\"\n[loss]\nsoft_weight = 0\nhard_weight = 1\n",
+        shown(&at("student")),
+        shown(&images_file(&at("train")))
+    );
+    write(
+        &at("config.toml"),
+        &format!("{raw}[training]\nsteps = 1\nbatch_tokens = 64\n"),
+    );
+    let (error, code) = fail(&["train", shown(&at("config.toml")), "--output", shown(&at("run"))]);
+    assert!(
+        error.contains("training.batch_tokens counts tokens") && error.contains("give batch_size"),
+        "{error}"
+    );
+    assert_eq!(code, 2);
+
+    text_dataset(shown(&at("cache")), top_k());
+    decoder(&at("decoder"), true);
+    let rows = config(shown(&at("decoder")), shown(&at("cache")), "");
+    write(&at("config.toml"), &format!("{rows}row_tokens = 9\n"));
+    let (error, code) = fail(&["train", shown(&at("config.toml")), "--output", shown(&at("run"))]);
+    assert!(
+        error.contains("training.row_tokens is 9, but example \"doc") && error.contains("has 15 tokens"),
+        "{error}"
+    );
+    assert_eq!(code, 2);
+}
+
+#[test]
+fn an_evaluation_refuses_what_it_cannot_judge() {
+    let dir = folder();
+    let at = |name: &str| dir.path().join(name);
+    write(&at("run/run.json"), "{}");
+    let run = at("run");
+    let (error, _) = fail(&["eval", shown(&run), "--input", "x"]);
+    assert!(error.contains("has not ended") && error.contains("export"), "{error}");
+    for temperature in ["nan", "0", "-1"] {
+        let flag = format!("--temperature={temperature}");
+        let (error, code) = fail(&["eval", shown(&run), "--input", "x", &flag]);
+        assert!(error.contains("--temperature is") && code == 2, "{error}");
+    }
 }
