@@ -1,13 +1,13 @@
 //! `precompute`, `plan` and `work`: a capture in one process.
 
 mod report;
-mod signals;
 
-use crate::Result;
 use crate::args::{ModelArgs, PlanCommand, PrecomputeArgs, WorkArgs};
 use crate::capture::{self, CancelFlag, Start};
 use crate::planning;
+use crate::signals;
 use crate::teacher::{Profile, Teacher};
+use crate::{Error, Result};
 use decant_cli::Progress;
 use decant_data::{Dataset, Store};
 
@@ -16,7 +16,7 @@ use decant_data::{Dataset, Store};
 /// # Errors
 /// Those of the three steps.
 pub fn precompute(args: &PrecomputeArgs) -> Result<()> {
-    let cancel = signals::cancel_on_signal()?;
+    let cancel = cancel_at_first()?;
     let (profile, dataset) = make_plan(args, &cancel)?;
     if report::already_sealed(&dataset)? {
         return Ok(());
@@ -32,7 +32,7 @@ pub fn precompute(args: &PrecomputeArgs) -> Result<()> {
 /// # Errors
 /// Those of [`planning::plan`].
 pub fn plan(args: &PlanCommand) -> Result<()> {
-    let cancel = signals::cancel_on_signal()?;
+    let cancel = cancel_at_first()?;
     make_plan(args, &cancel).map(drop)
 }
 
@@ -41,7 +41,7 @@ pub fn plan(args: &PlanCommand) -> Result<()> {
 /// # Errors
 /// A teacher that is not the plan's; those of [`capture::run_all`].
 pub fn work(args: &WorkArgs) -> Result<()> {
-    let cancel = signals::cancel_on_signal()?;
+    let cancel = cancel_at_first()?;
     let dataset = Dataset::open(&Store::open(&args.output)?)?;
     if report::nothing_left(&dataset)? {
         return Ok(());
@@ -78,4 +78,8 @@ fn work_on(dataset: &Dataset, profile: Profile, start: Start, cancel: &CancelFla
     progress.finish();
     report::worked(&worked);
     Ok(())
+}
+
+fn cancel_at_first() -> Result<CancelFlag> {
+    signals::cancel_at_first().map_err(Error::Signals)
 }

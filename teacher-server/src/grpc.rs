@@ -13,7 +13,6 @@ mod remote;
 mod score;
 mod server;
 mod service;
-mod signals;
 mod status;
 mod stopping;
 
@@ -63,7 +62,7 @@ pub fn serve(args: &ServeArgs) -> Result<()> {
         .build()
         .map_err(Error::Runtime)?;
     let result = runtime.block_on(async {
-        let shutdown = signals::first_of_two()?;
+        let shutdown = crate::signals::first_of_two().map_err(Error::Runtime)?;
         let listener = bind(args.listen).await?;
         let (model, dtype, device) = (
             args.model.model.clone(),

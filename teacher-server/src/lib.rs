@@ -15,6 +15,7 @@ mod error;
 pub mod grpc;
 pub mod jobs;
 pub mod planning;
+mod signals;
 pub mod teacher;
 
 pub use error::{Error, Result};

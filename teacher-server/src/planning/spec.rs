@@ -6,7 +6,7 @@ use crate::{Error, Result};
 use decant_data::input::{self, ReadOptions, Window};
 use decant_data::{BatchBudget, Codec, FORMAT_VERSION, PlanSpec, SourceIdentity, Task, Ties, Values};
 
-/// Freezes a request; hashes every source on the way.
+/// Freezes a request and checks what came out; hashes every source on the way.
 pub(super) fn freeze(request: &PlanRequest, profile: &Profile) -> Result<PlanSpec> {
     if request.sources.is_empty() {
         return Err(Error::Request(
@@ -36,7 +36,7 @@ pub(super) fn freeze(request: &PlanRequest, profile: &Profile) -> Result<PlanSpe
         PlanRequest::TEXTS_PER_SHARD
     };
     let max_length = max_length(request, profile)?;
-    Ok(PlanSpec {
+    let spec = PlanSpec {
         format_version: FORMAT_VERSION,
         task: profile.task(),
         teacher: profile.identity().clone(),
@@ -58,7 +58,9 @@ pub(super) fn freeze(request: &PlanRequest, profile: &Profile) -> Result<PlanSpe
         codec: codec(request, profile.task()),
         ties: Ties::LowerIdFirst,
         seed: request.seed,
-    })
+    };
+    spec.check()?;
+    Ok(spec)
 }
 
 fn codec(request: &PlanRequest, task: Task) -> Codec {
