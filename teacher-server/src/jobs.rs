@@ -46,18 +46,22 @@ struct Shared {
 }
 
 impl Jobs {
-    /// Starts the thread that runs jobs and queues those that were left unfinished. Jobs of another teacher are left
-    /// alone.
+    /// Starts the thread that runs jobs and queues those that were left unfinished. Jobs of another teacher, or of this
+    /// one with another dtype or device, are left alone.
     ///
     /// # Errors
     /// Records that cannot be read, no thread.
     pub fn start(teacher: Teacher, roots: Roots) -> Result<Self> {
         let records = roots.first().map(|root| Records::open(&root)).transpose()?;
         let recorded = records.as_ref().map(Records::read).transpose()?.unwrap_or_default();
-        let weights = &teacher.identity().weights_sha256;
-        let (own, others): (Vec<_>, Vec<_>) = recorded.into_iter().partition(|job| job.asked.teacher == *weights);
+        let (own, others): (Vec<_>, Vec<_>) = recorded
+            .into_iter()
+            .partition(|job| job.asked.teacher == *teacher.identity());
         for job in others.iter().filter(|job| !job.state.is_final()) {
-            tracing::warn!(job = job.id, "unfinished, but of another teacher; left alone");
+            tracing::warn!(
+                job = job.id,
+                "unfinished, but of another teacher, dtype or device; left alone"
+            );
         }
         let entries: Vec<Arc<Entry>> = own.into_iter().map(Entry::recorded).collect();
         let (queue, waiting) = mpsc::channel();
@@ -106,8 +110,7 @@ impl Jobs {
 
         let mut entries = lock(&shared.entries);
         let now = SystemTime::now();
-        let weights = &shared.teacher.identity().weights_sha256;
-        let asked = Asked::new(weights, milliseconds(now), output, request);
+        let asked = Asked::new(shared.teacher.identity(), milliseconds(now), output, request);
         if let Some(entry) = find(&entries, &id) {
             entry.ask_again(shared, records, asked)?;
             return Ok(entry.job.borrow().clone());

@@ -12,13 +12,16 @@ pub use request::{CodecKind, PlanRequest, Source, WindowRequest};
 use crate::capture::CancelFlag;
 use crate::teacher::Profile;
 use crate::{Error, Result};
-use decant_data::input::{self, Ids, RawExample};
+use decant_data::input::{self, Content, Ids, RawExample};
 use decant_data::{Counts, Dataset, PlanSpec, Planner, Planning, Store};
 use examples::{Prepared, Preparer};
 use rayon::prelude::*;
 
-/// Examples that are tokenised or decoded together.
+/// Examples that are tokenised or decoded together, at most.
 const BLOCK: usize = 256;
+
+/// Bytes of them: a block ends with the example that reaches so many.
+const BLOCK_BYTES: usize = 16 << 20;
 
 /// Everything that the values of the dataset will depend on. Reads (to hash) every source; its id is the plan's.
 ///
@@ -43,6 +46,21 @@ pub fn plan(
     read: &mut dyn FnMut(u64),
 ) -> Result<Dataset> {
     let spec = freeze(request, profile)?;
+    plan_frozen(spec, &request.sources, profile, store, cancel, read)
+}
+
+/// [`plan`] for a request that is frozen already: `sources` are the request's.
+///
+/// # Errors
+/// As [`plan`].
+pub fn plan_frozen(
+    spec: PlanSpec,
+    sources: &[Source],
+    profile: &Profile,
+    store: &Store,
+    cancel: &CancelFlag,
+    read: &mut dyn FnMut(u64),
+) -> Result<Dataset> {
     let planner = match Planner::begin(store, spec.clone())? {
         Planning::Existing(dataset) => return Ok(dataset),
         Planning::New(planner) => planner,
@@ -52,9 +70,10 @@ pub fn plan(
         planner: *planner,
         ids: Ids::default(),
         counts: Counts::default(),
+        too_long: 0,
         first_too_long: None,
     };
-    for source in &request.sources {
+    for source in sources {
         reading.source(source, cancel, read)?;
     }
     let Reading { planner, counts, .. } = reading.refuse_too_long()?;
@@ -68,6 +87,7 @@ struct Reading<'a> {
     planner: Planner,
     ids: Ids,
     counts: Counts,
+    too_long: u64,
     first_too_long: Option<(String, usize)>,
 }
 
@@ -78,7 +98,7 @@ impl Reading<'_> {
             if cancel.is_cancelled() {
                 return Err(Error::Cancelled);
             }
-            let raw: Vec<RawExample> = reader.by_ref().take(BLOCK).collect::<Result<_, _>>()?;
+            let raw = next_block(&mut reader)?;
             if raw.is_empty() {
                 break;
             }
@@ -112,7 +132,7 @@ impl Reading<'_> {
                 }
                 Prepared::TooShort => self.counts.too_short += 1,
                 Prepared::TooLong { place, tokens } => {
-                    self.counts.refused += 1;
+                    self.too_long += 1;
                     self.first_too_long.get_or_insert((place, tokens));
                 }
             }
@@ -126,13 +146,58 @@ impl Reading<'_> {
             return Ok(self);
         };
         let limit = self.preparer.spec.max_length.unwrap_or_default();
-        let Counts { refused, read, .. } = self.counts;
+        let (too_long, read) = (self.too_long, self.counts.read);
         Err(Error::Example {
             place,
             reason: format!(
-                "{tokens} tokens, more than the limit of {limit} ({refused} of {read} examples are too long); give \
+                "{tokens} tokens, more than the limit of {limit} ({too_long} of {read} examples are too long); give \
                  --truncate to cut them, --window to cut them into windows, or another --max-length"
             ),
         })
+    }
+}
+
+/// The next examples, few enough to be in memory together.
+fn next_block(reader: &mut impl Iterator<Item = decant_data::Result<RawExample>>) -> Result<Vec<RawExample>> {
+    let (mut block, mut bytes) = (Vec::new(), 0);
+    while block.len() < BLOCK && bytes < BLOCK_BYTES {
+        let Some(raw) = reader.next().transpose()? else { break };
+        bytes += match &raw.content {
+            Content::Text(text) => text.len(),
+            Content::Tokens(tokens) => size_of_val(tokens.as_slice()),
+            Content::Image(image) => image.len(),
+        };
+        block.push(raw);
+    }
+    Ok(block)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_is_bounded_by_examples_and_by_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let blocks = |lengths: &[usize]| {
+            let file = folder.path().join("texts.txt");
+            let lines: Vec<String> = lengths.iter().map(|length| "x".repeat(*length)).collect();
+            std::fs::write(&file, lines.join("\n")).unwrap();
+            let by_line = input::ReadOptions {
+                text_unit: input::TextUnit::Line,
+                ..Default::default()
+            };
+            let mut reader = input::open(&file, &by_line).unwrap();
+            let mut sizes = Vec::new();
+            loop {
+                match next_block(&mut reader).unwrap().len() {
+                    0 => return sizes,
+                    size => sizes.push(size),
+                }
+            }
+        };
+        assert_eq!(blocks(&[1; BLOCK + 1]), [BLOCK, 1]);
+        assert_eq!(blocks(&[BLOCK_BYTES - 1, 1, 1]), [2, 1]);
+        assert_eq!(blocks(&[BLOCK_BYTES + 1, 1, 1]), [1, 2]);
     }
 }

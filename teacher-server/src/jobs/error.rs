@@ -55,7 +55,7 @@ pub enum Error {
     },
 
     /// What the job reads is not what it was when it was created.
-    #[error("the inputs have changed since job {id} was created (their plan is now {now}); create the job again")]
+    #[error("what job {id} was made from has changed: its plan would now be {now}; create the job again")]
     Changed {
         /// The job.
         id: String,

@@ -8,7 +8,7 @@ use super::error::{Error, Result};
 use super::job::{JobProgress, JobState};
 use super::roots::OWN_FOLDER;
 use crate::planning::PlanRequest;
-use decant_data::{Put, Store};
+use decant_data::{Put, Store, TeacherIdentity};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -21,8 +21,8 @@ const VERSION: u32 = 1;
 #[serde(deny_unknown_fields)]
 pub(super) struct Asked {
     version: u32,
-    /// The teacher that it was asked of, by its weights.
-    pub(super) teacher: String,
+    /// The teacher that it was asked of.
+    pub(super) teacher: TeacherIdentity,
     /// Milliseconds since 1970.
     pub(super) created_ms: u64,
     pub(super) output: String,
@@ -30,10 +30,10 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    pub(super) fn new(teacher: &str, created_ms: u64, output: String, request: PlanRequest) -> Self {
+    pub(super) fn new(teacher: &TeacherIdentity, created_ms: u64, output: String, request: PlanRequest) -> Self {
         Self {
             version: VERSION,
-            teacher: teacher.to_owned(),
+            teacher: teacher.clone(),
             created_ms,
             output,
             request,
@@ -178,7 +178,12 @@ impl Records {
             place: self.store.place(path),
             reason,
         };
-        let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?;
+        let unreadable = |error: serde_json::Error| {
+            wrong(format!(
+                "not the record of a job: {error}; move it away to start without that job"
+            ))
+        };
+        let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(unreadable)?;
         match value.get("version").and_then(serde_json::Value::as_u64) {
             Some(version) if version == u64::from(VERSION) => {}
             found => {
@@ -188,7 +193,7 @@ impl Records {
                 )));
             }
         }
-        serde_json::from_value(value).map_err(|error| wrong(error.to_string()))
+        serde_json::from_value(value).map_err(unreadable)
     }
 }
 
@@ -223,8 +228,17 @@ mod tests {
             split: "train".to_owned(),
             path: "/data/a.txt".into(),
         };
+        let teacher = TeacherIdentity {
+            name: "teacher".to_owned(),
+            architecture: "LlamaForCausalLM".to_owned(),
+            weights_sha256: "0".repeat(64),
+            config_sha256: "1".repeat(64),
+            preprocessor_sha256: None,
+            dtype: "f32".to_owned(),
+            device: "cpu".to_owned(),
+        };
         Asked::new(
-            "weights",
+            &teacher,
             created_ms,
             "/data/out".to_owned(),
             PlanRequest::new(vec![source]),
@@ -278,5 +292,8 @@ mod tests {
             message.contains(".decant/jobs/ab.json") && message.contains("its version is 9"),
             "{message}"
         );
+        std::fs::write(folder.path().join(".decant/jobs/ab.json"), "").unwrap();
+        let message = records.read().unwrap_err().to_string();
+        assert!(message.ends_with("move it away to start without that job"), "{message}");
     }
 }

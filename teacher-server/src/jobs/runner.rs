@@ -40,17 +40,20 @@ fn begin(entry: &Entry) -> Option<CancelFlag> {
 fn run(shared: &Shared, entry: &Entry, job: &Job, cancel: &CancelFlag) -> Result<()> {
     // a job may be older than the roots, and a link than the job
     let (request, output) = shared.resolve((*job.request).clone(), &job.output)?;
-    let store = Store::open(&output)?;
-    let dataset = planning::plan(&request, shared.teacher.profile(), &store, cancel, &mut |_| {})?;
-    let plan = dataset.plan();
-    if plan.id != job.id {
+    let profile = shared.teacher.profile();
+    let spec = planning::freeze(&request, profile)?;
+    // before anything is written: another plan there would be in this job's way for ever
+    if spec.id() != job.id {
         return Err(Error::Changed {
             id: job.id.clone(),
-            now: plan.id.clone(),
+            now: spec.id(),
         });
     }
+    let store = Store::open(&output)?;
+    let dataset = planning::plan_frozen(spec, &request.sources, profile, &store, cancel, &mut |_| {})?;
+    let plan = dataset.plan();
 
-    capture::check_teacher(&plan.spec, shared.teacher.profile())?;
+    capture::check_teacher(&plan.spec, profile)?;
     set_progress(entry, committed(&dataset)?);
     enter(entry, JobState::Running);
     let started = Instant::now();

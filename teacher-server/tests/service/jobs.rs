@@ -1,11 +1,14 @@
 //! Jobs: created once, refused outside the roots, cancelled, gone on with.
 
 use crate::fixtures;
-use crate::support::{Client, Place, create, get, plan, until, watch};
+use crate::support::{Client, Place, Server, create, get, plan, until, watch};
 use decant_data::{Dataset, Store};
 use decant_proto::v1::{self, JobState};
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use teacher_server::grpc::{Ready, Settings};
+use teacher_server::jobs::Roots;
+use teacher_server::teacher::Profile;
 use tonic::Code;
 
 /// A dataset as it lies there.
@@ -397,5 +400,94 @@ async fn a_job_is_held_to_the_roots_that_there_are_when_it_runs() {
         "{}",
         failed.failure
     );
+    server.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_whose_inputs_changed_while_it_waited_writes_nothing() {
+    let place = Place::documents(120);
+    let server = place.serve().await;
+    let mut client = server.client().await;
+    let first = create(&mut client, long_plan("first")).await.unwrap();
+    let input = place.root.join("later.jsonl");
+    fixtures::documents(&input, 3);
+    let mut later = plan("out");
+    later.sources[0].path = "later.jsonl".to_owned();
+    let job = create(&mut client, later.clone()).await.unwrap();
+    fixtures::documents(&input, 4);
+    some_shards(&mut client, &first.id).await;
+    cancel(&mut client, &first.id).await;
+
+    let failed = watch(&mut client, &job.id).await.pop().unwrap();
+    assert_eq!(failed.state(), JobState::Failed);
+    assert!(failed.failure.contains("has changed"), "{}", failed.failure);
+    assert!(!place.root.join("out").exists());
+    // as it was, the job goes through
+    fixtures::documents(&input, 3);
+    create(&mut client, later).await.unwrap();
+    let done = watch(&mut client, &job.id).await.pop().unwrap();
+    assert_eq!(done.state(), JobState::Succeeded, "{}", done.failure);
+    server.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_plan_can_have_is_refused_and_not_recorded() {
+    let place = Place::documents(3);
+    let server = place.serve().await;
+    let mut client = server.client().await;
+    let no_number = v1::PlanOptions {
+        temperatures: vec![f32::NAN],
+        ..plan("out")
+    };
+    let nothing_kept = v1::PlanOptions {
+        top_k: Some(0),
+        ..plan("out")
+    };
+    let mut elsewhere = plan("out");
+    elsewhere.sources[0].split = "../x".to_owned();
+    for (wrong, what) in [
+        (no_number, "temperature NaN"),
+        (nothing_kept, "--top-k"),
+        (elsewhere, "split \"../x\""),
+    ] {
+        let refused = create(&mut client, wrong).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
+        assert!(refused.message().contains(what), "{refused}");
+    }
+    server.end().await;
+    // nothing is left that a server could not start with
+    place.serve().await.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_of_the_same_teacher_in_other_numbers_are_left_alone() {
+    let place = Place::documents(120);
+    let server = place.serve().await;
+    let mut client = server.client().await;
+    let job = create(&mut client, long_plan("out")).await.unwrap();
+    some_shards(&mut client, &job.id).await;
+    server.end().await;
+
+    let (model, roots) = (
+        place.model.clone(),
+        Roots::new(&[place.root.to_str().unwrap()]).unwrap(),
+    );
+    let in_halves = Server::start_with(Settings::default(), move || {
+        let profile = Profile::open(&model, "bf16", "cpu").map_err(teacher_server::Error::from)?;
+        Ready::start(profile, roots)
+    })
+    .await;
+    let mut client = in_halves.client().await;
+    let unknown = client
+        .get_job(v1::GetJobRequest { id: job.id.clone() })
+        .await
+        .unwrap_err();
+    assert_eq!(unknown.code(), Code::NotFound);
+    in_halves.end().await;
+
+    let server = place.serve().await;
+    let mut client = server.client().await;
+    let done = watch(&mut client, &job.id).await.pop().unwrap();
+    assert_eq!(done.state(), JobState::Succeeded, "{}", done.failure);
     server.end().await;
 }
