@@ -19,7 +19,7 @@ fn use_threads(threads: Option<usize>) {
 }
 
 /// A small table of an evaluation, on stdout.
-fn print_evaluation(evaluation: &Evaluation) {
+fn print_evaluation(evaluation: &Evaluation) -> anyhow::Result<()> {
     let percent = |share: f64| format!("{:.2} %", 100.0 * share);
     let nats = |value: f64| format!("{value:.4}");
     let temperature = evaluation.temperature.unwrap_or(1.0);
@@ -44,7 +44,8 @@ fn print_evaluation(evaluation: &Evaluation) {
     ];
     for (name, value) in rows {
         if let Some(value) = value {
-            println!("{name:<32} {value}");
+            decant_cli::print(format!("{name:<32} {value}"))?;
         }
     }
+    Ok(())
 }

@@ -86,7 +86,11 @@ pub fn evaluate(request: &Request) -> Result<Evaluation> {
     let model = Checkpoint::open(&model)?.load(DType::F32, &Device::Cpu)?;
     let examples = source.load(&request.data.train, &student)?;
     let unigram = match &request.unigram_split {
-        Some(split) => Unigram::fit(&source.load(std::slice::from_ref(split), &student)?, source.outcomes()),
+        Some(split) => Unigram::fit(
+            &source.load(std::slice::from_ref(split), &student)?,
+            source.outcomes(),
+            &objective,
+        )?,
         None => None,
     };
     let layout = Layout {
@@ -239,9 +243,7 @@ fn judge(
         unused.resize(logits.len(), 0.0);
         let mut divergence = |row: &[f32]| objective.divergence(row, soft, position, 0.0, unused, gathered);
         judged.divergence = Some(divergence(logits)?);
-        judged.unigram = unigram
-            .map(|unigram| divergence(&unigram.log_probabilities))
-            .transpose()?;
+        judged.unigram = unigram.map(|unigram| divergence(&unigram.logits)).transpose()?;
     }
     Ok(judged)
 }

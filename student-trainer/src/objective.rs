@@ -74,11 +74,38 @@ impl Objective {
         gathered: &mut Vec<f32>,
     ) -> Result<f64> {
         let temperature = self.temperature as f32;
-        match targets {
-            SoftTargets::Dense { classes, logits } => {
-                let teacher = logits.get(position * classes..(position + 1) * classes);
-                let teacher = teacher.filter(|row| row.len() == student.len()).ok_or_else(misshapen)?;
+        match self.said(targets, position)? {
+            Said::All(teacher) if teacher.len() == student.len() => {
                 Ok(loss::kl_dense(student, teacher, temperature, scale, grad))
+            }
+            Said::Most {
+                ids,
+                gaps,
+                largest,
+                log_tail,
+            } if ids.iter().all(|id| (*id as usize) < student.len()) => {
+                gathered.clear();
+                gathered.extend(gaps.iter().map(|gap| largest - gap));
+                Ok(loss::kl_top_k(
+                    student,
+                    ids,
+                    gathered,
+                    log_tail,
+                    self.tail,
+                    temperature,
+                    scale,
+                    grad,
+                ))
+            }
+            _ => Err(misshapen()),
+        }
+    }
+
+    /// What the teacher said at a position, at this temperature.
+    fn said<'a>(&self, targets: &'a SoftTargets, position: usize) -> Result<Said<'a>> {
+        let said = match targets {
+            SoftTargets::Dense { classes, logits } => {
+                logits.get(position * classes..(position + 1) * classes).map(Said::All)
             }
             SoftTargets::TopK {
                 offsets,
@@ -86,43 +113,67 @@ impl Objective {
                 gaps,
                 largest,
                 log_tails,
+            } => (|| {
+                let kept = *offsets.get(position)? as usize..*offsets.get(position + 1)? as usize;
+                Some(Said::Most {
+                    ids: ids.get(kept.clone())?,
+                    gaps: gaps.get(kept)?,
+                    largest: *largest.get(position)?,
+                    log_tail: *log_tails.get(self.temperature_index?)?.get(position)?,
+                })
+            })(),
+        };
+        said.ok_or_else(misshapen)
+    }
+
+    /// Adds the teacher's probabilities at a position, at this temperature, to `sums`, one for each outcome; the mass
+    /// of outcomes that it did not name.
+    ///
+    /// # Errors
+    /// Soft targets of another shape than the sums.
+    pub fn add_probabilities(&self, targets: &SoftTargets, position: usize, sums: &mut [f64]) -> Result<f64> {
+        let temperature = self.temperature;
+        match self.said(targets, position)? {
+            Said::All(logits) => {
+                let entries = logits.iter().map(|logit| f64::from(*logit) / temperature).enumerate();
+                add_softmax(entries, 1.0, sums)?;
+                Ok(0.0)
+            }
+            Said::Most {
+                ids, gaps, log_tail, ..
             } => {
-                let tails = self
-                    .temperature_index
-                    .and_then(|index| log_tails.get(index))
-                    .ok_or_else(misshapen)?;
-                let (&[from, to], Some(largest), Some(log_tail)) = (
-                    offsets
-                        .get(position..position + 2)
-                        .and_then(|pair| pair.first_chunk())
-                        .ok_or_else(misshapen)?,
-                    largest.get(position),
-                    tails.get(position),
-                ) else {
-                    return Err(misshapen());
-                };
-                let kept = from as usize..to as usize;
-                let (Some(ids), Some(gaps)) = (ids.get(kept.clone()), gaps.get(kept)) else {
-                    return Err(misshapen());
-                };
-                if ids.iter().any(|id| *id as usize >= student.len()) {
-                    return Err(misshapen());
-                }
-                gathered.clear();
-                gathered.extend(gaps.iter().map(|gap| largest - gap));
-                Ok(loss::kl_top_k(
-                    student,
-                    ids,
-                    gathered,
-                    *log_tail,
-                    self.tail,
-                    temperature,
-                    scale,
-                    grad,
-                ))
+                let entry = |(id, gap): (&u32, &f32)| (*id as usize, -f64::from(*gap) / temperature);
+                let tail = f64::from(log_tail).exp();
+                add_softmax(ids.iter().zip(gaps).map(entry), 1.0 - tail, sums)?;
+                Ok(tail)
             }
         }
     }
+}
+
+/// Adds `mass` times the softmax of some outcomes' logits to their sums.
+fn add_softmax(entries: impl Iterator<Item = (usize, f64)> + Clone, mass: f64, sums: &mut [f64]) -> Result<()> {
+    let largest = entries
+        .clone()
+        .fold(f64::NEG_INFINITY, |largest, (_, logit)| largest.max(logit));
+    let total: f64 = entries.clone().map(|(_, logit)| (logit - largest).exp()).sum();
+    for (id, logit) in entries {
+        *sums.get_mut(id).ok_or_else(misshapen)? += mass * (logit - largest).exp() / total;
+    }
+    Ok(())
+}
+
+/// What the teacher said at one position.
+enum Said<'a> {
+    /// The logit of each outcome.
+    All(&'a [f32]),
+    /// The logits of some, as gaps to the largest, and the log of the mass outside them.
+    Most {
+        ids: &'a [u32],
+        gaps: &'a [f32],
+        largest: f32,
+        log_tail: f32,
+    },
 }
 
 /// The teacher's likeliest outcome at a position; equal ones: the lower id.

@@ -88,9 +88,10 @@ pub fn train(config: &Config, output: &Path) -> Result<Report> {
         (Some(steps), _) => steps,
         (None, epochs) => cut.steps(&training, epochs.unwrap_or(1)),
     };
-    let unigram = held_out
-        .as_ref()
-        .and_then(|_| Unigram::fit(&training, source.outcomes()));
+    let unigram = match &held_out {
+        Some(_) => Unigram::fit(&training, source.outcomes(), &objective)?,
+        None => None,
+    };
 
     let checkpoints = run.checkpoints()?;
     let (model, state, optimizer) = start(config, &student, &checkpoints)?;

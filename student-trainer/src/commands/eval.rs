@@ -92,9 +92,9 @@ impl Eval {
         let json = self.json;
         let evaluation = evaluate(&self.request()?)?;
         if json {
-            println!("{}", serde_json::to_string_pretty(&evaluation)?);
+            decant_cli::print(serde_json::to_string_pretty(&evaluation)?)?;
         } else {
-            print_evaluation(&evaluation);
+            print_evaluation(&evaluation)?;
         }
         Ok(())
     }

@@ -23,7 +23,7 @@ impl Export {
     pub(crate) fn run(self) -> Result<()> {
         let step = export(&self.run, &self.out, self.step)?;
         tracing::info!("wrote the student of step {step}");
-        println!("{}", self.out.display());
+        decant_cli::print(self.out.display())?;
         Ok(())
     }
 }

@@ -29,9 +29,9 @@ impl Train {
         use_threads(config.training.threads);
         let report = train(&config, &self.output)?;
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&report)?);
+            decant_cli::print(serde_json::to_string_pretty(&report)?)?;
         } else if let Some(evaluation) = &report.evaluation {
-            print_evaluation(evaluation);
+            print_evaluation(evaluation)?;
         }
         Ok(())
     }
