@@ -68,7 +68,7 @@ pub fn parse<A: Parser>() -> A {
     parse_from(std::env::args_os()).unwrap_or_else(|error| match error {
         ParseError::Command(error) => error.exit(),
         ParseError::Config(error) => {
-            eprintln!("{}", crate::error_line(&error));
+            crate::tell(crate::error_line(&error));
             std::process::exit(2)
         }
     })

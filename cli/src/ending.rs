@@ -49,7 +49,7 @@ where
 {
     let Err(error) = result else { return ExitCode::SUCCESS };
     let error: &(dyn Error + 'static) = error.as_ref();
-    eprintln!("{}", error_line(error));
+    crate::tell(error_line(error));
     code_of(error, classify).into()
 }
 

@@ -78,7 +78,9 @@ impl Progress {
         }
         match &self.bar {
             Some(bar) => bar.abandon(),
-            None => eprintln!("{}", self.line(state.done, self.started.elapsed(), true)),
+            // work that failed before its first item has nothing to say
+            None if state.done == self.before => {}
+            None => crate::tell(self.line(state.done, self.started.elapsed(), true)),
         }
     }
 
@@ -89,7 +91,7 @@ impl Progress {
             Some(bar) => bar.set_position(state.done),
             None if state.last_line.elapsed() >= LINE_EVERY => {
                 state.last_line = Instant::now();
-                eprintln!("{}", self.line(state.done, self.started.elapsed(), false));
+                crate::tell(self.line(state.done, self.started.elapsed(), false));
             }
             None => {}
         }

@@ -33,6 +33,10 @@ pub enum Error {
         source: std::io::Error,
     },
 
+    /// The result cannot be written.
+    #[error("writing to standard output: {0}")]
+    Output(std::io::Error),
+
     /// The flags contradict each other.
     #[error(transparent)]
     Request(#[from] crate::Error),
@@ -72,7 +76,7 @@ impl Error {
             Self::Remote(error) => error.kind(),
             Self::Token(error) => error.kind(),
             Self::Request(error) => error.kind(),
-            Self::Certificate { .. } | Self::Failed { .. } | Self::Cancelled { .. } => Kind::FixInput,
+            Self::Certificate { .. } | Self::Failed { .. } | Self::Cancelled { .. } | Self::Output(_) => Kind::FixInput,
             Self::Runtime(_) | Self::Left { .. } => Kind::Retry,
         }
     }
@@ -87,7 +91,7 @@ pub fn submit(args: &SubmitArgs) -> Result<()> {
     block_on(async {
         let mut remote = connect(&args.connect).await?;
         let job = remote.create(&request, &args.plan.output).await?;
-        println!("{}", job.id);
+        print(&job.id)?;
         match args.watch {
             true => follow::to_the_end(&mut remote, &job.id).await,
             false => Ok(()),
@@ -113,8 +117,7 @@ pub fn watch(args: &WatchArgs) -> Result<()> {
 pub fn cancel(args: &CancelArgs) -> Result<()> {
     block_on(async {
         let job = connect(&args.connect).await?.cancel(&args.job).await?;
-        println!("{}", table::row(&job));
-        Ok(())
+        print(table::row(&job))
     })
 }
 
@@ -126,11 +129,14 @@ pub fn jobs(args: &JobsArgs) -> Result<()> {
     block_on(async {
         let jobs = connect(&args.connect).await?.list().await?;
         match args.json {
-            true => jobs.iter().for_each(|job| println!("{}", table::json(job))),
-            false => print!("{}", table::table(&jobs)),
+            true => jobs.iter().try_for_each(|job| print(table::json(job))),
+            false => print(table::table(&jobs)),
         }
-        Ok(())
     })
+}
+
+fn print(result: impl std::fmt::Display) -> Result<()> {
+    decant_cli::print(result).map_err(Error::Output)
 }
 
 async fn connect(args: &ConnectArgs) -> Result<Remote> {

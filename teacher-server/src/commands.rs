@@ -23,8 +23,7 @@ pub fn precompute(args: &PrecomputeArgs) -> Result<()> {
     }
     work_on(&dataset, profile, Start::default(), &cancel)?;
     let manifest = decant_data::seal(dataset.store(), &mut report::Stages::default())?;
-    report::sealed(&dataset, &manifest);
-    Ok(())
+    report::sealed(&dataset, &manifest)
 }
 
 /// Runs `plan`.
@@ -61,7 +60,7 @@ fn make_plan(args: &PlanCommand, cancel: &CancelFlag) -> Result<(Profile, Datase
     let reading = Progress::new(None, "examples", "reading");
     let dataset = planning::plan(&request, &profile, &store, cancel, &mut |read| reading.add(read))?;
     reading.finish();
-    report::planned(&dataset);
+    report::planned(&dataset)?;
     Ok((profile, dataset))
 }
 
@@ -76,8 +75,7 @@ fn work_on(dataset: &Dataset, profile: Profile, start: Start, cancel: &CancelFla
     let progress = report::Capturing::begin(dataset.plan(), &missing);
     let worked = capture::run_all(&teacher, dataset, start, cancel, &mut |step| progress.add(step))?;
     progress.finish();
-    report::worked(&worked);
-    Ok(())
+    report::worked(&worked)
 }
 
 fn cancel_at_first() -> Result<CancelFlag> {

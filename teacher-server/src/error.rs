@@ -38,6 +38,10 @@ pub enum Error {
     #[error("signals cannot be listened to: {0}")]
     Signals(std::io::Error),
 
+    /// A result cannot be written.
+    #[error("writing to standard output: {0}")]
+    Output(std::io::Error),
+
     /// Somebody asked to stop; nothing of the attempt is left.
     #[error("cancelled")]
     Cancelled,
@@ -53,7 +57,7 @@ impl Error {
         match self {
             Self::Teacher(error) => error.kind(),
             Self::Data(error) => error.kind(),
-            Self::Request(_) | Self::Example { .. } | Self::OtherTeacher(_) => Kind::FixInput,
+            Self::Request(_) | Self::Example { .. } | Self::OtherTeacher(_) | Self::Output(_) => Kind::FixInput,
             Self::Cancelled | Self::Signals(_) => Kind::Retry,
             Self::Lost(_) => Kind::Bug,
         }

@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 const ABORTED: i32 = 143;
 
 /// Completes at the first signal. At the second the process ends where it stands: what is committed is whole on disk,
-/// what is not is cleared away by the next run. To be called, and awaited, inside a runtime.
+/// and nothing trusts what is not. To be called, and awaited, inside a runtime.
 pub(crate) fn first_of_two() -> io::Result<impl Future<Output = ()> + Send + 'static> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -16,7 +16,7 @@ pub(crate) fn first_of_two() -> io::Result<impl Future<Output = ()> + Send + 'st
         tokio::select! { _ = terminate.recv() => {} _ = interrupt.recv() => {} }
         tokio::spawn(async move {
             tokio::select! { _ = terminate.recv() => {} _ = interrupt.recv() => {} }
-            eprintln!("second signal; ending at once");
+            decant_cli::tell("second signal; ending at once");
             std::process::exit(ABORTED);
         });
     })
@@ -34,7 +34,9 @@ pub(crate) fn cancel_at_first() -> io::Result<CancelFlag> {
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         runtime.block_on(async {
             first.await;
-            eprintln!("stopping: the shard under way is dropped, what is committed stays; once more ends at once");
+            decant_cli::tell(
+                "stopping: the shard under way is dropped, what is committed stays; once more ends at once",
+            );
             raised.cancel();
             std::future::pending::<()>().await; // the second signal is heard by a task of this runtime
         });

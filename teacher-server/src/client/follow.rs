@@ -1,9 +1,9 @@
 //! Follows a job to its end.
 
-use super::{Error, Result};
+use super::{Error, Result, print};
 use crate::grpc::Remote;
 use crate::jobs::{Job, JobState};
-use decant_cli::Progress;
+use decant_cli::{Progress, tell};
 
 /// Shows how a job goes on, and prints where its dataset is once it is whole.
 pub(super) async fn to_the_end(remote: &mut Remote, id: &str) -> Result<()> {
@@ -13,8 +13,7 @@ pub(super) async fn to_the_end(remote: &mut Remote, id: &str) -> Result<()> {
         shown.show(&job);
         match job.state {
             JobState::Succeeded => {
-                println!("{}", job.output);
-                return Ok(());
+                return print(&job.output);
             }
             JobState::Failed(reason) => return Err(Error::Failed { id: job.id, reason }),
             JobState::Cancelled => return Err(Error::Cancelled { id: job.id }),
@@ -53,10 +52,10 @@ impl Shown {
     fn say(&self, job: &Job) {
         let id = &job.id;
         match job.state {
-            JobState::Pending => eprintln!("job {id} waits for the jobs before it"),
-            JobState::Planning => eprintln!("job {id} reads and cuts its inputs"),
-            JobState::Sealing => eprintln!("job {id} seals its dataset"),
-            JobState::Succeeded => eprintln!("job {id} is done"),
+            JobState::Pending => tell(format!("job {id} waits for the jobs before it")),
+            JobState::Planning => tell(format!("job {id} reads and cuts its inputs")),
+            JobState::Sealing => tell(format!("job {id} seals its dataset")),
+            JobState::Succeeded => tell(format!("job {id} is done")),
             JobState::Running | JobState::Failed(_) | JobState::Cancelled => {}
         }
     }

@@ -1,12 +1,12 @@
 //! What the commands tell people: results on stdout, progress on stderr.
 
-use crate::Result;
 use crate::capture::{Step, Worked};
+use crate::{Error, Result};
 use decant_cli::Progress;
 use decant_data::{Dataset, Manifest, Plan, Task};
 
 /// One line about a plan, with everything that was not taken as it was.
-pub(super) fn planned(dataset: &Dataset) {
+pub(super) fn planned(dataset: &Dataset) -> Result<()> {
     let plan = dataset.plan();
     let (examples, positions, shards) = (plan.examples(), plan.positions(), plan.shards.len());
     let mut line = format!(
@@ -23,7 +23,11 @@ pub(super) fn planned(dataset: &Dataset) {
             line.push_str(&format!(", {count} {what}"));
         }
     }
-    println!("{line}");
+    print(line)
+}
+
+fn print(line: String) -> Result<()> {
+    decant_cli::print(line).map_err(Error::Output)
 }
 
 /// Says so when there is nothing to do for anyone.
@@ -31,7 +35,7 @@ pub(super) fn already_sealed(dataset: &Dataset) -> Result<bool> {
     let status = dataset.status()?;
     if status.sealed {
         let (url, rows) = (dataset.store().url(), status.rows);
-        println!("{url} is sealed already: {rows} rows; nothing to do");
+        print(format!("{url} is sealed already: {rows} rows; nothing to do"))?;
     }
     Ok(status.sealed)
 }
@@ -47,32 +51,34 @@ pub(super) fn nothing_left(dataset: &Dataset) -> Result<bool> {
         } else {
             format!("soft-labels seal {url} makes it whole")
         };
-        println!("every one of {shards} shards is committed already, nothing to do; {next}");
+        print(format!(
+            "every one of {shards} shards is committed already, nothing to do; {next}"
+        ))?;
     }
     Ok(done)
 }
 
 /// One line about what this worker did.
-pub(super) fn worked(worked: &Worked) {
+pub(super) fn worked(worked: &Worked) -> Result<()> {
     let Worked {
         committed,
         by_others,
         done,
     } = worked;
     let Step { examples, positions } = done;
-    println!(
+    print(format!(
         "committed {committed} shards: {examples} examples, {positions} positions; {by_others} were committed before"
-    );
+    ))
 }
 
 /// One line about the whole dataset.
-pub(super) fn sealed(dataset: &Dataset, manifest: &Manifest) {
+pub(super) fn sealed(dataset: &Dataset, manifest: &Manifest) -> Result<()> {
     let bytes: u64 = manifest.files.iter().map(|file| file.object.bytes).sum();
-    println!(
+    print(format!(
         "sealed {}: {} files, {bytes} bytes",
         dataset.store().url(),
         manifest.files.len()
-    );
+    ))
 }
 
 /// The progress of a capture: positions for language models, images otherwise.
@@ -140,6 +146,6 @@ impl decant_data::Progress for Stages {
     }
 
     fn note(&mut self, message: &str) {
-        eprintln!("{message}");
+        decant_cli::tell(message);
     }
 }

@@ -269,3 +269,17 @@ fn what_is_missing_or_broken_is_one_line_and_no_success() {
     );
     fail(&teacher_server(&["precompute", "--no-such-flag"], &[]), 2);
 }
+
+#[test]
+fn a_capture_goes_on_when_nobody_reads_what_it_says() {
+    let fixture = Fixture::new(20);
+    let output = fixture.path("unheard");
+    let mut child = command(&fixture.flags("precompute", output.to_str().unwrap()), &[])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop((child.stdout.take(), child.stderr.take()));
+    assert!(child.wait().unwrap().success());
+    assert_eq!(tables(&output), tables(&fixture.precompute("heard", &[])));
+}

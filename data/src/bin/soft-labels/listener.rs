@@ -18,6 +18,6 @@ impl decant_data::Progress for Listener {
     }
 
     fn note(&mut self, message: &str) {
-        eprintln!("note: {message}");
+        decant_cli::tell(format!("note: {message}"));
     }
 }

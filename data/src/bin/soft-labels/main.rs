@@ -6,7 +6,6 @@ mod status;
 mod tokens;
 mod words;
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -140,13 +139,6 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     }
 }
 
-/// To standard output. Nobody reading on is no error.
 fn print(text: String) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(error).context("writing to standard output")
-        }
-        _ => Ok(()),
-    }
+    decant_cli::print(text).context("writing to standard output")
 }
