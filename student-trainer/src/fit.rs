@@ -32,6 +32,11 @@ impl Outcomes {
         let holes = (0..width as u32).filter(|id| !map.contains_key(id)).collect();
         Self { width, holes }
     }
+
+    /// How many of a head's outputs are none of them.
+    pub fn outside(&self, outputs: usize) -> usize {
+        outputs.saturating_sub(self.width) + self.holes.len()
+    }
 }
 
 /// The outcomes of a student that learns from raw inputs.
@@ -117,7 +122,7 @@ fn covered(student: &Student, outcomes: Outcomes, source: &str) -> Result<Outcom
             outcomes.width
         )));
     }
-    let outside = outputs - outcomes.width + outcomes.holes.len();
+    let outside = outcomes.outside(outputs);
     if outside > 0 {
         tracing::info!(
             "{outside} of the student's {outputs} outputs have no token: they are outside the softmax on both sides"

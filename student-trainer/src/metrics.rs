@@ -27,13 +27,11 @@ pub struct StepMetrics {
     pub grad_norm: f64,
     /// Over this step.
     pub examples_per_second: f64,
-    /// Over this step, padding not counted; absent for images.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Over this step, padding not counted; null for images.
     pub tokens_per_second: Option<f64>,
     /// Training time so far, in all processes of the run.
     pub seconds: f64,
-    /// The largest resident size of this process so far; absent where the system does not tell.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// The largest resident size of this process so far; null where the system does not tell.
     pub peak_rss_bytes: Option<u64>,
 }
 
@@ -70,6 +68,14 @@ impl Metrics {
             .open(&path)
             .map_err(Error::io("opening", &path))?;
         Ok(Self { path, file })
+    }
+
+    /// Makes the lines so far last, as the checkpoint that goes with them does.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn sync(&self) -> Result<()> {
+        self.file.sync_data().map_err(Error::io("writing", &self.path))
     }
 
     /// Appends a line.

@@ -46,6 +46,8 @@ pub struct Report {
     pub labels: usize,
     /// Numbers that were trained.
     pub parameters: usize,
+    /// Outputs of the head that are no outcome, as they have no token: outside the softmax on both sides.
+    pub outputs_outside: usize,
     /// Training time in all processes of the run.
     pub seconds: f64,
     /// The largest resident size of the last process; absent where the system does not tell.
@@ -338,6 +340,7 @@ impl Trainer<'_> {
     }
 
     fn checkpoint(&self) -> Result<()> {
+        self.metrics.sync()?;
         let keep = self.config.training.keep;
         self.checkpoints
             .write(&self.state, &self.description, &*self.model, &self.optimizer, keep)
@@ -358,6 +361,7 @@ impl Trainer<'_> {
             examples,
             labels: self.labels_seen(),
             parameters: self.model.parameters().count(),
+            outputs_outside: self.outcomes.outside(self.model.config().outcomes()),
             seconds: self.state.seconds,
             peak_rss_bytes: peak_rss_bytes(),
             config: serde_json::to_value(self.config).map_err(|error| Error::Bug(error.to_string()))?,

@@ -75,6 +75,9 @@ fn a_perceptron_learns_separable_images_from_raw_inputs() {
     ] {
         assert!(lines[0][key].is_number(), "{key}");
     }
+    assert!(lines[0]["peak_rss_bytes"].is_number() || !cfg!(target_os = "linux"));
+    // Every line of a step has every key.
+    assert_eq!(lines[0].get("tokens_per_second"), Some(&Value::Null));
     assert_eq!(lines[0]["soft_loss"], 0.0);
     assert_eq!(lines[0]["learning_rate"], 1e-2 / 5.0);
 
@@ -202,6 +205,7 @@ fn a_decoder_distilled_from_the_cache_beats_a_unigram_model() {
     let told = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{told}");
     assert!(told.contains("10 of the student's 32 outputs have no token"), "{told}");
+    assert_eq!(report(&at("run"))["outputs_outside"], 10);
     let evaluation = &report(&at("run"))["evaluation"];
     let (kl, unigram) = (
         evaluation["kl"].as_f64().unwrap(),
