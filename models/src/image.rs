@@ -1,9 +1,10 @@
 //! Images: from PNG or JPEG to what a model reads.
 
+use std::io::Cursor;
 use std::path::Path;
 
 use candle_core::Tensor;
-use image::{ColorType, DynamicImage};
+use image::{ColorType, DynamicImage, ImageDecoder, ImageError, ImageReader};
 
 use crate::config::Keys;
 use crate::{Batch, Error, ImageShape, ModelConfig, Result};
@@ -68,19 +69,24 @@ impl ImageProcessor {
     /// When the bytes are no PNG or JPEG, have another size than the model reads, are coloured where it reads grey,
     /// or have transparency or more than 8 bits a channel.
     pub fn decode(&self, bytes: &[u8]) -> Result<Vec<f32>> {
-        let image = image::load_from_memory(bytes).map_err(|error| Error::Image(format!("cannot be read: {error}")))?;
+        let broken = |error: ImageError| Error::Image(format!("cannot be read: {error}"));
         let ImageShape {
             channels,
             height,
             width,
         } = self.shape;
-        if (image.height() as usize, image.width() as usize) != (height, width) {
+        let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format();
+        let decoder = reader.map_err(ImageError::IoError).and_then(ImageReader::into_decoder);
+        let decoder = decoder.map_err(broken)?;
+        // before a pixel is decoded: a few bytes can announce an image that fills the memory
+        let (found_width, found_height) = decoder.dimensions();
+        if (found_height as usize, found_width as usize) != (height, width) {
             return Err(Error::Image(format!(
-                "is {} pixels high and {} wide, the model reads {height} and {width}; resize it first",
-                image.height(),
-                image.width()
+                "is {found_height} pixels high and {found_width} wide, the model reads {height} and {width}; resize it \
+                 first"
             )));
         }
+        let image = DynamicImage::from_decoder(decoder).map_err(broken)?;
         let pixels = self.pixels(image)?;
         let stored = pixels.len() / (height * width);
         let mut values = Vec::with_capacity(self.shape.values());
@@ -139,8 +145,6 @@ pub(crate) fn checked(batch: &Batch, config: &ModelConfig, weight: &Tensor) -> R
 
 #[cfg(test)]
 mod tests {
-    use std::io::Cursor;
-
     use image::{ImageFormat, Rgb, RgbImage, Rgba, RgbaImage};
 
     use super::*;
@@ -203,6 +207,8 @@ mod tests {
             size.contains("4 pixels high and 3 wide") && size.contains("1 and 2"),
             "{size}"
         );
+        // cut where the pixels begin: their size is known and refused before that
+        assert!(refusal(&png(RgbImage::new(3, 4))[..45]).contains("4 pixels high"));
         assert!(refusal(&png(RgbaImage::from_pixel(2, 1, Rgba([1, 2, 3, 4])))).contains("transparency"));
         assert!(refusal(b"not an image").contains("cannot be read"));
         let message = parse(r#"{"image_mean": [0.5, 0.5]}"#).unwrap_err().to_string();
