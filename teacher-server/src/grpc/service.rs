@@ -3,8 +3,9 @@
 use super::stopping::Stopping;
 use super::{Ready, convert, deadline, score, status};
 use crate::jobs::Job;
-use decant_proto::v1;
 use decant_proto::v1::teacher_service_server::TeacherService;
+use decant_proto::{MAX_MESSAGE_BYTES, v1};
+use prost::Message as _;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -17,6 +18,9 @@ pub(super) const MAX_SCORE_STREAMS: usize = 16;
 
 /// Jobs of one page, at most.
 const PAGE: usize = 100;
+
+/// Room of a page for everything but its jobs.
+const PAGE_FRAME_BYTES: usize = 1024;
 
 /// Shortest time between two messages of a `WatchJob`.
 const WATCH_EVERY: Duration = Duration::from_millis(250);
@@ -129,12 +133,7 @@ impl TeacherService for Service {
             size => size.min(PAGE),
         };
         let jobs = self.ready()?.jobs.list();
-        let page = jobs
-            .iter()
-            .skip(start)
-            .take(size)
-            .map(convert::job_message)
-            .collect::<Vec<_>>();
+        let page = page(jobs.iter().skip(start).take(size).map(convert::job_message));
         let next = start.saturating_add(page.len());
         let next_page_token = if next < jobs.len() {
             next.to_string()
@@ -171,6 +170,21 @@ impl TeacherService for Service {
     }
 }
 
+/// As many jobs as one message holds, and at least one.
+fn page(jobs: impl Iterator<Item = v1::Job>) -> Vec<v1::Job> {
+    let mut bytes = 0;
+    let mut page = Vec::new();
+    for job in jobs {
+        // a field's tag and length come before it
+        bytes += job.encoded_len() + 8;
+        if bytes > MAX_MESSAGE_BYTES - PAGE_FRAME_BYTES && !page.is_empty() {
+            break;
+        }
+        page.push(job);
+    }
+    page
+}
+
 /// Sends a job as it moves on, until it has ended, nobody listens, or the server stops.
 async fn watch_job(
     mut job: watch::Receiver<Job>,
@@ -193,5 +207,32 @@ async fn watch_job(
                 return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_one_message_however_long_its_jobs_are() {
+        let job = |failure: usize| v1::Job {
+            failure: "x".repeat(failure),
+            ..Default::default()
+        };
+        let size = |jobs: &[v1::Job]| {
+            let response = v1::ListJobsResponse {
+                jobs: jobs.to_vec(),
+                next_page_token: usize::MAX.to_string(),
+            };
+            response.encoded_len()
+        };
+        let jobs = vec![job(900_000); 5];
+        let first = page(jobs.iter().cloned());
+        assert_eq!(first.len(), 2);
+        assert!(size(&first) <= MAX_MESSAGE_BYTES);
+        assert_eq!(page(vec![job(10); 100].into_iter()).len(), 100);
+        assert_eq!(page(vec![job(3_000_000); 2].into_iter()).len(), 1);
+        assert!(page(std::iter::empty()).is_empty());
     }
 }
