@@ -62,11 +62,12 @@ impl TextTokenizer {
             (None, Some(json)) => chat_template(json, &dir.join("tokenizer_config.json"))?,
             (template, _) => template,
         };
-        let vocabulary = tokenizer
-            .get_vocab(true)
-            .into_iter()
-            .map(|(token, id)| (id, token))
-            .collect();
+        // In the order of tokens, so that where two have one id it is always the same that stands for it.
+        let ids: BTreeMap<String, u32> = tokenizer.get_vocab(true).into_iter().collect();
+        let mut vocabulary = BTreeMap::new();
+        for (token, id) in ids {
+            vocabulary.entry(id).or_insert(token);
+        }
         let added = tokenizer
             .get_added_tokens_decoder()
             .into_iter()

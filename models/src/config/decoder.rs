@@ -211,14 +211,23 @@ impl Rope {
             "linear" => RopeScaling::Linear {
                 factor: scaling.number("factor")?,
             },
-            "llama3" => RopeScaling::Llama3 {
-                factor: scaling.number("factor")?,
-                low_freq_factor: scaling.number("low_freq_factor")?,
-                high_freq_factor: scaling.number("high_freq_factor")?,
-                original_positions: scaling
-                    .optional_number("original_max_position_embeddings")?
-                    .unwrap_or(max_positions as f64),
-            },
+            "llama3" => {
+                let factor = scaling.number("factor")?;
+                let (low, high) = (scaling.number("low_freq_factor")?, scaling.number("high_freq_factor")?);
+                if low >= high {
+                    return Err(keys.error(format!(
+                        "key `{name}.high_freq_factor` is {high}, it must be above `low_freq_factor`, which is {low}"
+                    )));
+                }
+                RopeScaling::Llama3 {
+                    factor,
+                    low_freq_factor: low,
+                    high_freq_factor: high,
+                    original_positions: scaling
+                        .optional_number("original_max_position_embeddings")?
+                        .unwrap_or(max_positions as f64),
+                }
+            }
             other => {
                 let key = format!("{name}.{}", kind.map_or("rope_type", |(key, _)| key));
                 return Err(keys.unsupported(&key, &format!("`{other}`"), "default, linear, llama3"));

@@ -57,6 +57,17 @@ fn rope_is_read_from_both_spellings() {
     assert_eq!(decoder(&older).rope.theta, 500_000.0);
     let linear = with(llama(), &json!({"rope_scaling": {"type": "linear", "factor": 2.0}}));
     assert_eq!(decoder(&linear).rope.scaling, RopeScaling::Linear { factor: 2.0 });
+    // Nothing lies between: the interpolation would divide by 0.
+    let flat = with(
+        llama(),
+        &json!({"rope_scaling": {"type": "llama3", "factor": 2.0, "low_freq_factor": 4.0, "high_freq_factor": 4.0}}),
+    );
+    assert!(
+        parse(&flat)
+            .unwrap_err()
+            .to_string()
+            .contains("`rope_scaling.high_freq_factor` is 4")
+    );
     let null = with(llama(), &json!({"rope_scaling": null}));
     assert_eq!(decoder(&null).rope.scaling, RopeScaling::Default);
 }

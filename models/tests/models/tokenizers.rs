@@ -77,6 +77,21 @@ fn the_vocabulary_has_its_holes_and_its_marks() {
 }
 
 #[test]
+fn an_id_with_two_tokens_always_has_the_same_name() {
+    let json = serde_json::json!({
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
+        "pre_tokenizer": null, "post_processor": null, "decoder": null,
+        "model": {"type": "WordLevel", "vocab": {"z": 0, "a": 0, "m": 0, "u": 1}, "unk_token": "u"},
+    })
+    .to_string();
+    // The tokenizer's own map is in another order each time.
+    for _ in 0..20 {
+        let tokenizer = TextTokenizer::from_json(json.as_bytes()).unwrap();
+        assert_eq!(tokenizer.vocabulary()[&0], "a");
+    }
+}
+
+#[test]
 fn faults_name_the_file() {
     let message = |dir: &TempDir| match Checkpoint::open(dir.path()).unwrap().tokenizer() {
         Err(error) => error.to_string(),
