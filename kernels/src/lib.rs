@@ -1,4 +1,5 @@
-//! CPU kernels over plain `f32` slices: what a row of logits keeps, softmax, distillation losses and the optimizer.
+//! CPU kernels over plain `f32` slices: what a row of logits keeps, softmax, distillation losses, the layers of models,
+//! products and the optimizer.
 //!
 //! Every body is ordinary Rust written so that the compiler vectorises it, compiled once per instruction set and
 //! chosen at run time ([`kernel_path`]). Sums run in a fixed number of `f32` lanes, flushed to `f64` block by block,

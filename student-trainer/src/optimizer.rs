@@ -108,3 +108,56 @@ impl InplaceOp1 for Update<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+    use decant_models::Checkpoint;
+
+    use super::*;
+
+    #[test]
+    fn matrices_decay_and_nothing_else_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = r#"{"architectures": ["ResidualForImageClassification"], "image_size": 4, "num_channels": 1,
+            "hidden_sizes": [3], "depths": [1], "num_labels": 2}"#;
+        std::fs::write(folder.path().join("config.json"), config).unwrap();
+        let model = Checkpoint::open(folder.path())
+            .unwrap()
+            .initialise(3, &Device::Cpu)
+            .unwrap();
+        let values = || -> BTreeMap<String, Vec<f32>> {
+            let trained = model.parameters().trained().iter();
+            trained
+                .map(|(name, var)| (name.clone(), var.flatten_all().unwrap().to_vec1().unwrap()))
+                .collect()
+        };
+        let before = values();
+        let config = OptimizerConfig {
+            weight_decay: 0.25,
+            ..OptimizerConfig::default()
+        };
+        // Without a gradient the decay is all that a step does: by 0.5 x 0.25.
+        let gradients = Gradients::new(model.parameters());
+        Optimizer::new(model.parameters())
+            .update(model.parameters(), &gradients, &config, 0.5)
+            .unwrap();
+        let mut decayed = Vec::new();
+        for ((name, before), after) in before.iter().zip(values().values()) {
+            let shrunk: Vec<f32> = before.iter().map(|value| 0.875 * value).collect();
+            match (after == before, *after == shrunk) {
+                (false, true) => decayed.push(name.as_str()),
+                // The biases, and the scales and shifts of batch norm.
+                (true, false) | (true, true) => assert!(!name.contains("convolution") && name != "classifier.weight"),
+                (false, false) => panic!("{name} is neither as it was nor decayed"),
+            }
+        }
+        let matrices = [
+            "classifier.weight",
+            "stages.0.0.first.convolution.weight",
+            "stages.0.0.second.convolution.weight",
+            "stem.convolution.weight",
+        ];
+        assert_eq!(decayed, matrices);
+    }
+}

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::support::{
-    decoder, documents, folder, images, images_file, metrics, perceptron, program, report, shown, succeed,
+    decoder, documents, folder, images, images_file, metrics, perceptron, program, report, residual, shown, succeed,
     text_dataset, top_k, write,
 };
 
@@ -233,4 +233,80 @@ fn a_decoder_distilled_from_the_cache_beats_a_unigram_model() {
             && (said["unigram_kl"].as_f64().unwrap() - unigram).abs() < 1e-6
     );
     assert!(succeed(&arguments).contains("KL to the teacher at T = 2"));
+}
+
+#[test]
+fn a_gradient_beyond_the_limit_is_scaled_down_to_it() {
+    let dir = folder();
+    let at = |name: &str| dir.path().join(name);
+    images(&at("train"), 12, 1);
+    perceptron(&at("student"), ["top", "middle", "bottom"]);
+    // With such an eps a first step of AdamW is the gradient itself.
+    let run = |name: &str, clip_norm: f64| -> (f64, Vec<f32>) {
+        let config = format!(
+            "[student]\npath = \"{}\"\n[data.inputs]\ntrain = \"{}\"\n[loss]\nsoft_weight = 0\nhard_weight = 1\n\
+             [optimizer]\nlearning_rate = 1e6\neps = 1e6\nschedule = \"constant\"\nweight_decay = 0\n\
+             clip_norm = {clip_norm}\n[training]\nsteps = 1\nbatch_size = 12\n",
+            shown(&at("student")),
+            shown(&images_file(&at("train")))
+        );
+        write(&at("config.toml"), &config);
+        succeed(&["train", shown(&at("config.toml")), "--output", shown(&at(name))]);
+        let weights = at(name).join("model/model.safetensors");
+        let weights = candle_core::safetensors::load(weights, &candle_core::Device::Cpu).unwrap();
+        let head = weights["classifier.weight"].flatten_all().unwrap().to_vec1().unwrap();
+        (metrics(&at(name))[0]["grad_norm"].as_f64().unwrap(), head)
+    };
+    let (norm, whole) = run("whole", 0.0);
+    assert!(norm > 0.1, "{norm}");
+    let (told, below) = run("below", 2.0 * norm);
+    assert_eq!(
+        (told, &below),
+        (norm, &whole),
+        "the norm is told as it was, and short gradients are left alone"
+    );
+    let (told, half) = run("half", norm / 2.0);
+    assert_eq!(told, norm);
+    let (_, quarter) = run("quarter", norm / 4.0);
+    for ((whole, half), quarter) in whole.iter().zip(&half).zip(&quarter) {
+        // start - gradient, start - gradient / 2, start - gradient / 4
+        assert!(
+            ((whole - half) - 2.0 * (half - quarter)).abs() < 1e-6,
+            "{whole} {half} {quarter}"
+        );
+    }
+    assert!(whole.iter().zip(&half).any(|(whole, half)| (whole - half).abs() > 1e-2));
+}
+
+#[test]
+fn an_evaluation_judges_each_example_by_itself() {
+    let dir = folder();
+    let at = |name: &str| dir.path().join(name);
+    images(&at("train"), 24, 1);
+    residual(&at("student"));
+    let config = format!(
+        "[student]\npath = \"{}\"\n[data.inputs]\ntrain = \"{}\"\n[loss]\nsoft_weight = 0\nhard_weight = 1\n\
+         [training]\nsteps = 3\nbatch_size = 8\n",
+        shown(&at("student")),
+        shown(&images_file(&at("train")))
+    );
+    write(&at("config.toml"), &config);
+    succeed(&["train", shown(&at("config.toml")), "--output", shown(&at("run"))]);
+    // Batch norm by the batch's own statistics would make them depend on their company.
+    let judged = |batch_size: &str| -> f64 {
+        let (run, images) = (at("run"), images_file(&at("train")));
+        let said = succeed(&[
+            "eval",
+            shown(&run),
+            "--input",
+            shown(&images),
+            "--batch-size",
+            batch_size,
+            "--json",
+        ]);
+        serde_json::from_str::<Value>(&said).unwrap()["cross_entropy"]
+            .as_f64()
+            .unwrap()
+    };
+    assert!((judged("24") - judged("1")).abs() < 1e-6);
 }
