@@ -60,6 +60,14 @@ impl Source {
         }
     }
 
+    /// Whether the examples are windows of longer documents.
+    pub fn are_windows(&self) -> bool {
+        match self {
+            Self::Cached(cached) => cached.are_windows(),
+            Self::Raw(raw) => raw.are_windows(),
+        }
+    }
+
     /// What the examples are, for reports: hashes and identities.
     ///
     /// # Errors

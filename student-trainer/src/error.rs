@@ -92,12 +92,36 @@ impl Error {
                 decant_data::Kind::Unsupported => Kind::Unsupported,
                 decant_data::Kind::Bug => Kind::Bug,
             },
-            Self::Model(_) => Kind::FixData,
+            Self::Model(error) => match error.kind() {
+                decant_models::Kind::Retry => Kind::Retry,
+                decant_models::Kind::FixInput => Kind::FixInput,
+                decant_models::Kind::FixData => Kind::FixData,
+                decant_models::Kind::Unsupported => Kind::Unsupported,
+                decant_models::Kind::Bug => Kind::Bug,
+            },
         }
     }
 
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { action, path, source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_from_below_keeps_its_kind() {
+        let missing = decant_models::Checkpoint::open(Path::new("/nowhere/at/all")).unwrap_err();
+        assert_eq!(Error::from(missing).kind(), Kind::FixInput);
+        let passing = decant_models::Error::Io {
+            path: "model.safetensors".into(),
+            source: std::io::ErrorKind::TimedOut.into(),
+        };
+        assert_eq!(Error::from(passing).kind(), Kind::Retry);
+        let device = decant_models::parse_device("tpu").unwrap_err();
+        assert_eq!(Error::from(device).kind(), Kind::Unsupported);
     }
 }

@@ -100,12 +100,13 @@ impl Examples {
         &self.items
     }
 
-    /// Takes a fraction out, by a hash of the id.
-    pub fn split_off(self, fraction: f64) -> (Self, Self) {
+    /// Takes a fraction out, by a hash of the id. The windows of a document (`<id>#<n>`) stay together, or text would be
+    /// evaluated on that was trained on.
+    pub fn split_off(self, fraction: f64, windows: bool) -> (Self, Self) {
         let (taken, left) = self
             .items
             .into_iter()
-            .partition(|example| place_of(&example.id) < fraction);
+            .partition(|example| place_of(&example.id, windows) < fraction);
         (Self { items: left }, Self { items: taken })
     }
 
@@ -122,11 +123,10 @@ impl Examples {
     }
 }
 
-/// Where an id falls in [0, 1). The windows of a document (`<id>#<n>`) fall together, or text would be evaluated on
-/// that was trained on.
-fn place_of(id: &str) -> f64 {
+/// Where an id, or that of its document, falls in [0, 1).
+fn place_of(id: &str, window: bool) -> f64 {
     let document = match id.rsplit_once('#') {
-        Some((document, window)) if !window.is_empty() && window.bytes().all(|b| b.is_ascii_digit()) => document,
+        Some((document, _)) if window => document,
         _ => id,
     };
     let hash = Sha256::new()
@@ -169,7 +169,7 @@ mod tests {
         let ids: Vec<String> = (0..2000).map(|i| format!("id{i}")).collect();
         let held = |ids: Vec<String>| {
             let examples = Examples::new(ids.iter().map(|id| example(id)).collect());
-            let (left, taken) = examples.split_off(0.25);
+            let (left, taken) = examples.split_off(0.25, false);
             assert_eq!(left.items().len() + taken.items().len(), ids.len());
             taken.items().iter().map(|e| e.id.clone()).collect::<Vec<_>>()
         };
@@ -179,8 +179,9 @@ mod tests {
         assert!(half.iter().all(|id| all.contains(id)));
         assert!(half.len() > 100);
         for document in 0..50 {
-            let windows: Vec<bool> = (0..4).map(|w| place_of(&format!("d{document}#{w}")) < 0.5).collect();
-            assert!(windows.iter().all(|side| *side == windows[0]));
+            let windows: Vec<f64> = (0..4).map(|w| place_of(&format!("d{document}#{w}"), true)).collect();
+            assert!(windows.iter().all(|place| *place == windows[0]));
         }
+        assert_ne!(place_of("digit#1", false), place_of("digit#2", false), "no windows");
     }
 }

@@ -155,7 +155,7 @@ fn splits(
     let all = source.load(&config.data.train, student)?;
     let (mut training, held_out) = match config.data.held_out {
         Some(fraction) => {
-            let (training, held_out) = all.split_off(fraction);
+            let (training, held_out) = all.split_off(fraction, source.are_windows());
             (training, Some(held_out))
         }
         None if config.data.evaluate.is_empty() => (all, None),

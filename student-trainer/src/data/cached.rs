@@ -54,6 +54,10 @@ impl Cached {
         &self.reader.plan().spec.codec
     }
 
+    pub(super) fn are_windows(&self) -> bool {
+        self.reader.plan().spec.window.is_some()
+    }
+
     pub(super) fn provenance(&self) -> Value {
         let plan = self.reader.plan();
         let tables = self

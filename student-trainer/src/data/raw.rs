@@ -68,6 +68,10 @@ impl Raw {
         })
     }
 
+    pub(super) fn are_windows(&self) -> bool {
+        self.window.is_some()
+    }
+
     pub(super) fn provenance(&self) -> Result<Value> {
         let mut sources = Vec::new();
         for (split, path) in &self.inputs {
