@@ -8,7 +8,12 @@ pub(crate) use eval::Eval;
 pub(crate) use export::Export;
 pub(crate) use train::Train;
 
+use std::error::Error;
+
 use student_trainer::evaluate::Evaluation;
+
+/// How a command ends; what to make of an error is `main`'s.
+pub(crate) type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
 
 /// Uses this many threads from here on; all cores unless given.
 fn use_threads(threads: Option<usize>) {
@@ -19,7 +24,7 @@ fn use_threads(threads: Option<usize>) {
 }
 
 /// A small table of an evaluation, on stdout.
-fn print_evaluation(evaluation: &Evaluation) -> anyhow::Result<()> {
+fn print_evaluation(evaluation: &Evaluation) -> Result<()> {
     let percent = |share: f64| format!("{:.2} %", 100.0 * share);
     let nats = |value: f64| format!("{value:.4}");
     let temperature = evaluation.temperature.unwrap_or(1.0);

@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
 use clap::ValueEnum;
 use decant_data::input::TextUnit;
 use student_trainer::config::{DataConfig, LossConfig, ReadingConfig, Tail};
 use student_trainer::evaluate::{Request, evaluate};
 
-use super::{print_evaluation, use_threads};
+use super::{Result, print_evaluation, use_threads};
 
 /// Flags of `eval`.
 #[derive(Debug, clap::Args)]
@@ -101,17 +100,16 @@ impl Eval {
 
     fn request(self) -> Result<Request> {
         if !(self.temperature as f32 > 0.0 && self.temperature.is_finite()) {
-            bail!(decant_cli::Usage(format!(
-                "--temperature is {}; give a positive number",
-                self.temperature
-            )));
+            return Err(
+                decant_cli::Usage(format!("--temperature is {}; give a positive number", self.temperature)).into(),
+            );
         }
         let (inputs, splits) = match (&self.data, self.input) {
             (Some(_), _) => (BTreeMap::new(), self.splits),
             (None, Some(path)) => (BTreeMap::from([("input".to_owned(), path)]), vec!["input".to_owned()]),
-            (None, None) => bail!(decant_cli::Usage(
-                "give --data LOCATION (a sealed dataset) or --input PATH".into()
-            )),
+            (None, None) => {
+                return Err(decant_cli::Usage("give --data LOCATION (a sealed dataset) or --input PATH".into()).into());
+            }
         };
         let reading = ReadingConfig {
             text_unit: match self.text_unit {

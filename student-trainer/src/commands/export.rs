@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
 use student_trainer::run::export;
+
+use super::Result;
 
 /// Flags of `export`.
 #[derive(Debug, clap::Args)]

@@ -2,10 +2,9 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
 use student_trainer::{Config, Overrides, train};
 
-use super::{print_evaluation, use_threads};
+use super::{Result, print_evaluation, use_threads};
 
 /// Flags of `train`.
 #[derive(Debug, clap::Args)]
