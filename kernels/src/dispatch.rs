@@ -5,6 +5,9 @@ use std::sync::OnceLock;
 use pulp::{Arch, NullaryFnOnce};
 
 /// The environment variable that lowers the kernel path: `portable`, `avx2` or `avx512`.
+///
+/// It has no say in products: the `gemm` crate takes the best set that the CPU has. Equal bits on two machines need CPUs
+/// with the same sets, and not only the same path.
 pub const KERNEL_PATH_VARIABLE: &str = "DECANT_KERNEL_PATH";
 
 const PATHS: [&str; 3] = ["portable", "avx2", "avx512"];

@@ -90,6 +90,12 @@ pub fn train(config: &Config, output: &Path) -> Result<Report> {
         (Some(steps), _) => steps,
         (None, epochs) => cut.steps(&training, epochs.unwrap_or(1)),
     };
+    if config.optimizer.warmup_steps >= total {
+        tracing::warn!(
+            "optimizer.warmup_steps is {}, and the run has {total} steps: the learning rate rises to the end and never falls",
+            config.optimizer.warmup_steps
+        );
+    }
     let unigram = match &held_out {
         Some(_) => Unigram::fit(&training, source.outcomes(), &objective)?,
         None => None,

@@ -124,7 +124,10 @@ fn a_folder_that_another_process_trains_in_is_refused() {
     assert!(error.contains("another process is training in"), "{error}");
     assert!(!run.join("run.json").exists());
     drop(other);
-    succeed(&start);
+    let output = command(&start).output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{told}");
+    assert!(told.contains("warmup_steps is 10, and the run has 4 steps"), "{told}");
 }
 
 #[test]
