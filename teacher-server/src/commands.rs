@@ -53,10 +53,10 @@ pub fn work(args: &WorkArgs) -> Result<()> {
 
 fn make_plan(args: &PlanCommand, cancel: &CancelFlag) -> Result<(Profile, Dataset)> {
     let request = args.plan.request()?;
+    // before the weights are hashed, which takes its time; nothing is made yet
+    let store = Store::open(&args.plan.output)?;
     let ModelArgs { model, dtype, device } = &args.model;
     let profile = Profile::open(model, dtype, device)?;
-    // after the teacher: opening a store makes its folder
-    let store = Store::open(&args.plan.output)?;
     let reading = Progress::new(None, "examples", "reading");
     let dataset = planning::plan(&request, &profile, &store, cancel, &mut |read| reading.add(read))?;
     reading.finish();

@@ -31,7 +31,12 @@ pub(super) fn of_job(error: &jobs::Error) -> Status {
 
 /// What a caller hears of a teacher's error.
 pub(super) fn of_teacher(error: &teacher::Error) -> Status {
-    Status::new(code(error.kind()), line(error))
+    let code = match error {
+        // this server is about to end; the next one, or another, may answer
+        teacher::Error::Stopped => Code::Unavailable,
+        _ => code(error.kind()),
+    };
+    Status::new(code, line(error))
 }
 
 /// The teacher is not there yet.
@@ -72,6 +77,11 @@ mod tests {
             of_job(&decant_data::Error::Data("bad".to_owned()).into()).code(),
             Code::DataLoss
         );
-        assert_eq!(of_teacher(&teacher::Error::Stopped).code(), Code::Unavailable);
+        // another server may answer; this process must not try again for ever
+        let stopped = teacher::Error::Stopped;
+        assert_eq!(
+            (of_teacher(&stopped).code(), stopped.kind()),
+            (Code::Unavailable, Kind::Bug)
+        );
     }
 }

@@ -87,8 +87,8 @@ pub enum Error {
     #[error("the teacher's thread could not start: {0}")]
     Thread(std::io::Error),
 
-    /// The teacher's thread has ended.
-    #[error("the teacher has stopped")]
+    /// The teacher's thread has ended, which it does while somebody asks only by a panic.
+    #[error("the teacher has ended in a bug of decant; the lines above say where")]
     Stopped,
 }
 
@@ -108,8 +108,8 @@ impl Error {
                 Kind::FixInput
             }
             Self::Task { .. } => Kind::Unsupported,
-            Self::Thread(_) | Self::Stopped => Kind::Retry,
-            Self::Tensor(_) => Kind::Bug,
+            Self::Thread(_) => Kind::Retry,
+            Self::Tensor(_) | Self::Stopped => Kind::Bug,
         }
     }
 }
