@@ -30,7 +30,7 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 say "building (release)"
-cargo build --release -p teacher-server -p student-trainer -p decant-data -p decant-tests --bins
+cargo build --release --workspace --bins
 begun=$SECONDS
 rm -rf "$out"
 mkdir -p "$out/runs" "$out/away"
