@@ -2,6 +2,7 @@
 
 use crate::{jobs, teacher};
 use decant_data::Kind;
+use std::io;
 use tonic::{Code, Status};
 
 /// The code of a kind of error.
@@ -24,9 +25,19 @@ pub(super) fn of_job(error: &jobs::Error) -> Status {
         Error::Outside { .. } => Code::PermissionDenied,
         Error::Elsewhere { .. } => Code::AlreadyExists,
         Error::Occupied { .. } | Error::NoRoot => Code::FailedPrecondition,
-        _ => code(error.kind()),
+        _ => of_the_system(error).unwrap_or_else(|| code(error.kind())),
     };
     Status::new(code, line(error))
+}
+
+/// The code of what the server's own system refuses, wherever it stands among the causes: none of the caller's mistakes.
+fn of_the_system(error: &(dyn std::error::Error + 'static)) -> Option<Code> {
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    causes.find_map(|cause| match cause.downcast_ref::<io::Error>()?.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(Code::ResourceExhausted),
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Some(Code::FailedPrecondition),
+        _ => None,
+    })
 }
 
 /// What a caller hears of a teacher's error.
@@ -68,6 +79,18 @@ mod tests {
         assert_eq!(status.code(), Code::PermissionDenied);
         assert!(status.message().contains("/etc/passwd") && status.message().contains("/data"));
         assert_eq!(of_job(&jobs::Error::Unknown("x".to_owned())).code(), Code::NotFound);
+        for (kind, code) in [
+            (io::ErrorKind::StorageFull, Code::ResourceExhausted),
+            (io::ErrorKind::ReadOnlyFilesystem, Code::FailedPrecondition),
+            (io::ErrorKind::NotFound, Code::InvalidArgument),
+        ] {
+            let system = decant_data::Error::Io {
+                action: "writing",
+                path: "/data/x".into(),
+                source: kind.into(),
+            };
+            assert_eq!(of_job(&system.into()).code(), code, "{kind}");
+        }
         assert_eq!(of_job(&jobs::Error::Stopping).code(), Code::Unavailable);
         assert_eq!(
             of_job(&decant_data::Error::Input("bad".to_owned()).into()).code(),
