@@ -29,6 +29,15 @@ pub struct State {
     pub seconds: f64,
 }
 
+/// `state.json`: the state, and the hashes of what lies beside it, for a disk that lost or changed something later.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Record {
+    state: State,
+    weights_sha256: String,
+    moments_sha256: String,
+}
+
 /// The checkpoints of a run.
 #[derive(Debug)]
 pub struct Checkpoints {
@@ -80,13 +89,19 @@ impl Checkpoints {
     /// Files that are missing, damaged or of another model.
     pub fn read(&self, step: u64) -> Result<(Box<dyn Model>, State, Optimizer)> {
         let whole = || -> Result<_> {
-            let model = decant_models::Checkpoint::open(&self.model(step))?.load(DType::F32, &Device::Cpu)?;
             let path = self.of(step).join("state.json");
-            let state = fs::read(&path).map_err(Error::io("reading", &path))?;
-            let state: State =
-                serde_json::from_slice(&state).map_err(|error| Error::Data(format!("{}: {error}", path.display())))?;
+            let record = fs::read(&path).map_err(Error::io("reading", &path))?;
+            let Record {
+                state,
+                weights_sha256,
+                moments_sha256,
+            } = serde_json::from_slice(&record).map_err(|error| Error::Data(format!("{}: {error}", path.display())))?;
+            let checkpoint = decant_models::Checkpoint::open(&self.model(step))?;
+            refuse_changed(&self.model(step), &weights_sha256, &checkpoint.weights_sha256()?)?;
+            let model = checkpoint.load(DType::F32, &Device::Cpu)?;
             let path = self.of(step).join("optimizer.safetensors");
             let bytes = fs::read(&path).map_err(Error::io("reading", &path))?;
+            refuse_changed(&path, &moments_sha256, &decant_data::sha256_hex(&bytes))?;
             let moments =
                 moments(&bytes, model.parameters()).map_err(|why| Error::Data(format!("{}: {why}", path.display())))?;
             let optimizer = Optimizer {
@@ -118,10 +133,17 @@ impl Checkpoints {
     ) -> Result<()> {
         let writing = self.folder.join(format!("{WRITING}{}", state.step));
         fs::create_dir_all(&writing).map_err(Error::io("creating", &writing))?;
-        description.save(model, &writing.join("model"))?;
-        write_moments(&writing.join("optimizer.safetensors"), &optimizer.moments)?;
-        let state_json = serde_json::to_vec_pretty(state).map_err(|error| Error::Bug(error.to_string()))?;
-        write_durably(&writing.join("state.json"), &state_json)?;
+        let (model_folder, moments_file) = (writing.join("model"), writing.join("optimizer.safetensors"));
+        description.save(model, &model_folder)?;
+        write_moments(&moments_file, &optimizer.moments)?;
+        let moments = fs::read(&moments_file).map_err(Error::io("reading", &moments_file))?;
+        let record = Record {
+            state: state.clone(),
+            weights_sha256: decant_models::Checkpoint::open(&model_folder)?.weights_sha256()?,
+            moments_sha256: decant_data::sha256_hex(&moments),
+        };
+        let record = serde_json::to_vec_pretty(&record).map_err(|error| Error::Bug(error.to_string()))?;
+        write_durably(&writing.join("state.json"), &record)?;
         sync(&writing)?;
         let place = self.of(state.step);
         if place.exists() {
@@ -166,6 +188,16 @@ impl Checkpoints {
         entries
             .map(|entry| Ok(entry.map_err(Error::io("reading", &self.folder))?.path()))
             .collect()
+    }
+}
+
+fn refuse_changed(place: &Path, written: &str, found: &str) -> Result<()> {
+    match written == found {
+        true => Ok(()),
+        false => Err(Error::Data(format!(
+            "{} was changed since it was written: its sha256 was {written} and is {found}",
+            place.display()
+        ))),
     }
 }
 

@@ -281,6 +281,17 @@ fn a_checkpoint_that_cannot_be_gone_on_from_is_named_with_the_mend() {
         );
         fs::write(&path, good).unwrap();
     }
+    // One bit of a number, which no format notices.
+    for name in ["optimizer.safetensors", "model/model.safetensors"] {
+        let path = newest.join(name);
+        let good = fs::read(&path).unwrap();
+        let mut flipped = good.clone();
+        *flipped.last_mut().unwrap() ^= 1;
+        fs::write(&path, flipped).unwrap();
+        let (error, _) = fail(&start);
+        assert!(error.contains("was changed since it was written"), "{name}: {error}");
+        fs::write(&path, good).unwrap();
+    }
     fs::remove_dir_all(&newest).unwrap();
     succeed(&start);
     assert!(weights(&run) == whole, "gone on from step 4");
