@@ -1,7 +1,7 @@
 //! What the end-to-end tests share: the binaries of this workspace, a running server, tiny models and data.
 //!
 //! The tests run the programs as users do, in processes of their own, and look at what they print and leave on disk.
-//! Helpers panic on whatever a test cannot go on after, with all that the process said.
+//! What a test cannot go on after is a panic, with all that the process said.
 
 pub mod binaries;
 pub mod examples;
