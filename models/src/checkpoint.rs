@@ -30,6 +30,18 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
+    /// What a directory may hold, besides its configuration, that belongs with its weights.
+    pub const COMPANIONS: [&str; 8] = [
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "added_tokens.json",
+        "chat_template.jinja",
+        "chat_template.json",
+        "generation_config.json",
+        "preprocessor_config.json",
+    ];
+
     /// Opens a directory: its `config.json` is read, and the headers of its weight files are checked.
     ///
     /// # Errors

@@ -9,19 +9,6 @@ use decant_models::{Checkpoint, ImageProcessor, Model, ModelConfig, TextTokenize
 
 use crate::{Error, Result};
 
-/// What goes from the student's folder into the run's, and from there with every model that is written.
-const DESCRIPTION: [&str; 9] = [
-    "config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "chat_template.jinja",
-    "chat_template.json",
-    "generation_config.json",
-    "preprocessor_config.json",
-];
-
 /// A student that is described, and not yet loaded.
 pub struct Student {
     checkpoint: Checkpoint,
@@ -130,13 +117,14 @@ impl Student {
         self.checkpoint.has_weights() && !from_scratch
     }
 
-    /// Writes the description, without weights, into a folder of the run; what is opened there writes the models.
+    /// Writes the description, without weights, into a folder of the run; what is opened there writes the models, and
+    /// puts the same files beside them.
     ///
     /// # Errors
     /// Files that cannot be copied.
     pub fn describe_in(&self, folder: &Path) -> Result<Checkpoint> {
         fs::create_dir_all(folder).map_err(Error::io("creating", folder))?;
-        for name in DESCRIPTION {
+        for name in ["config.json"].into_iter().chain(Checkpoint::COMPANIONS) {
             let from = self.path().join(name);
             if from.is_file() {
                 copy(&from, &folder.join(name))?;

@@ -13,18 +13,6 @@ use super::{Checkpoint, read, weights};
 use crate::config::dtype_name;
 use crate::{Error, Model, Result};
 
-/// What else a directory may hold that belongs with its weights.
-const BESIDE: [&str; 8] = [
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "chat_template.jinja",
-    "chat_template.json",
-    "generation_config.json",
-    "preprocessor_config.json",
-];
-
 pub(super) fn save(checkpoint: &Checkpoint, model: &dyn Model, dir: &Path) -> Result<()> {
     if fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()) || dir.is_file() {
         return Err(Error::Occupied { path: dir.into() });
@@ -41,7 +29,7 @@ pub(super) fn save(checkpoint: &Checkpoint, model: &dyn Model, dir: &Path) -> Re
         .map_err(Error::io(parent))?;
     let dtype = model.head().weight().dtype();
     write(&staging.path().join("config.json"), &config_json(checkpoint, dtype)?)?;
-    for name in BESIDE {
+    for name in Checkpoint::COMPANIONS {
         if let Some(bytes) = read(&checkpoint.dir.join(name))? {
             write(&staging.path().join(name), &bytes)?;
         }
